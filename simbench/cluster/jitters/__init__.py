@@ -1,0 +1,1 @@
+"""The laws of jitter, one file each; a new file here is a new ``jitter.kind``."""

@@ -1,0 +1,24 @@
+"""What a machine is: the time that it takes for one gradient step."""
+
+from abc import ABC, abstractmethod
+from typing import Annotated
+
+from simbench.cluster.jitter import Jitter
+from simbench.cluster.jitters.lognormal import LogNormal
+from simbench.spec import OneOf, Spec
+
+
+class Machine(Spec, ABC):
+    """A choice of machine; its fields are the YAML keys."""
+
+    kind: str
+    jitter: Annotated[Jitter, OneOf("simbench.cluster.jitters")] = LogNormal()
+    """Random factor on every step. Equal machines without it march in lock-step by accident."""
+
+    @abstractmethod
+    def step_ns(self, flops: int) -> float:
+        """Return the mean time of one step of ``flops`` floating-point operations.
+
+        Raises:
+            ValueError: it can't be told from them.
+        """

@@ -1,0 +1,27 @@
+"""A machine whose step takes its FLOPs over a rate."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from simbench.cluster.machine import Machine
+from simbench.units import FlopsPerSecond
+
+
+class Flops(Machine):
+    """A step takes its floating-point operations / (rate * efficiency)."""
+
+    kind: Literal["flops"] = "flops"
+    rate: FlopsPerSecond = 10**12
+    """Peak rate of the device."""
+    efficiency: float = Field(default=0.4, gt=0, le=1)
+    """Share of the peak that training reaches (model FLOPs utilisation)."""
+
+    def step_ns(self, flops: int) -> float:
+        """Return the time; torch's counter must have seen operations to count."""
+        if not flops:
+            raise ValueError(
+                "torch counts no FLOPs in a step of this model, so its time is unknown; "
+                "use machine {kind: fixed, step_time: ...}"
+            )
+        return flops / (self.rate * self.efficiency) * 1e9

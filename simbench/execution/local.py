@@ -1,0 +1,113 @@
+"""The executor in this process: operations side by side on all cores, one thread each."""
+
+import os
+import threading
+from collections import Counter
+from concurrent.futures import Future
+from typing import Any
+
+import torch
+
+from simbench.execution.identity import fingerprint
+from simbench.execution.schedule import Schedule, Task
+from simbench.execution.values import Recipe
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class LocalExecutor:
+    """A pool of threads, each of which computes one single-threaded operation at a time."""
+
+    def __init__(self, num_threads: int | None = None) -> None:
+        self._schedule = Schedule(1, lane_of=lambda recipe: 0)
+        self._changed = threading.Condition()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"simbench-{index}", daemon=True)
+            for index in range(num_threads or num_cores())
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def device(self) -> str:
+        """The pool computes on the processor; GPUs belong to actors."""
+        return "cpu"
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """What the bits of a result depend on, here."""
+        return fingerprint(self.device)
+
+    @property
+    def description(self) -> str:
+        """One line for people."""
+        return f"in process, {len(self._threads)} threads"
+
+    @property
+    def operations_run(self) -> Counter[str]:
+        """How many operations of each name were computed."""
+        return self._schedule.operations_run
+
+    @property
+    def passed_over_run(self) -> Counter[str]:
+        """How many of them had been passed over at first."""
+        return self._schedule.passed_over_run
+
+    def start(self, recipe: Recipe) -> Future[Any]:
+        """Queue ``recipe`` and what it needs."""
+        with self._changed:
+            future = self._schedule.want(recipe)
+            self._changed.notify_all()
+        return future
+
+    def cancel(self) -> None:
+        """Forget what is queued; operations that run now end by themselves."""
+        with self._changed:
+            for future in self._schedule.clear():
+                future.cancel()
+
+    def close(self) -> None:
+        """End the threads."""
+        self.cancel()
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        # Bits depend on the number of threads; the setting belongs to the thread that makes it.
+        torch.set_num_threads(1)
+        task: Task | None = None
+        result: Any = None
+        while True:
+            with self._changed:
+                if task is not None:
+                    freed = self._schedule.finish(task, result)
+                    self._changed.notify(max(0, len(freed) - 1))
+                    future, task = task.future, None
+                    if future is not None and not future.cancelled():
+                        future.set_result(result)
+                # A vector that this frame still named would outlive its last reader.
+                result = future = None
+                while not self._closed and (task := self._schedule.take(0)) is None:
+                    self._changed.wait()
+                if task is None:
+                    return
+            try:
+                inputs = [each.result for each in task.recipe.inputs]
+                result = task.recipe.operation(*inputs, *task.recipe.arguments)
+            except BaseException as error:
+                self._fail(error)
+                task = None
+            inputs = []
+
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            for future in self._schedule.clear():
+                if not future.cancelled():
+                    future.set_exception(error)

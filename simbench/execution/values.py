@@ -1,0 +1,172 @@
+"""Values: promises of pure operations, known by their key.
+
+Two things with one job each. A **handle** (``Value``) is what a strategy holds; a **recipe** is what
+has to be computed, and refers to other recipes only. A result stays in memory exactly as long as
+a handle or a recipe that isn't computed yet can reach it: once computed, a recipe forgets its
+inputs, and Python's reference counts do the rest.
+"""
+
+import hashlib
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Operation(Protocol):
+    """A pure function of immutable inputs. It must be picklable.
+
+    ``name`` is for people and for counting; ``identity`` hashes everything that the result
+    depends on beside the inputs: its settings, its data and the source that it runs.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity(self) -> str: ...
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Return the result; arguments of the recipe follow its inputs."""
+        ...
+
+
+class _Pending:
+    def __repr__(self) -> str:
+        return "PENDING"
+
+
+PENDING: Final = _Pending()
+"""The result of a recipe that nobody has computed."""
+
+
+class Recipe:
+    """One operation on given inputs; ``result`` is ``PENDING`` until an executor sets it.
+
+    ``home`` is the rank that asked first. It says where to compute, and is no part of the key.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "arguments",
+        "home",
+        "inputs",
+        "key",
+        "num_bytes",
+        "operation",
+        "passed_over",
+        "result",
+    )
+
+    def __init__(
+        self,
+        operation: Operation,
+        inputs: tuple["Recipe", ...],
+        arguments: tuple[int, ...],
+        key: bytes,
+        num_bytes: int,
+        home: int,
+    ) -> None:
+        self.operation = operation
+        self.inputs = inputs
+        self.arguments = arguments
+        self.key = key
+        self.num_bytes = num_bytes
+        self.home = home
+        self.result: Any = PENDING
+        # Set where a known loss made it needless to compute this; it may be needed later all the same.
+        self.passed_over = False
+
+    def settle(self, result: Any) -> None:
+        """Take the result and forget the inputs, so that they can be freed."""
+        self.result = result
+        self.inputs = ()
+
+
+class Value:
+    """A handle on a recipe, held by the node ``holder``; its bytes are what a message carries."""
+
+    __slots__ = ("__weakref__", "holder", "recipe")
+
+    def __init__(self, recipe: Recipe, holder: int) -> None:
+        self.recipe = recipe
+        self.holder = holder
+
+    @property
+    def key(self) -> bytes:
+        """SHA-256 of the operation, its arguments and the keys of its inputs."""
+        return self.recipe.key
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the result."""
+        return self.recipe.num_bytes
+
+    def __repr__(self) -> str:
+        name = self.recipe.operation.name
+        return f"Value({name}, {self.key.hex()[:8]}, held by {self.holder})"
+
+
+class Graph:
+    """The table of the Values of one run: equal keys are one recipe, computed once."""
+
+    def __init__(self) -> None:
+        self._recipes: weakref.WeakValueDictionary[bytes, Recipe] = weakref.WeakValueDictionary()
+        self._handles: weakref.WeakSet[Value] = weakref.WeakSet()
+
+    def recipe(
+        self,
+        operation: Operation,
+        inputs: Sequence[Recipe] = (),
+        arguments: tuple[int, ...] = (),
+        *,
+        num_bytes: int = 0,
+        home: int = 0,
+    ) -> Recipe:
+        """Return the recipe of ``operation(*inputs, *arguments)``, the same one each time."""
+        digest = hashlib.sha256(f"{operation.identity}{arguments}".encode())
+        for each in inputs:
+            digest.update(each.key)
+        key = digest.digest()
+        found = self._recipes.get(key)
+        if found is None:
+            found = Recipe(operation, tuple(inputs), arguments, key, num_bytes, home)
+            self._recipes[key] = found
+        return found
+
+    def hold(self, recipe: Recipe, holder: int) -> Value:
+        """Return a handle on ``recipe`` for the node ``holder``."""
+        value = Value(recipe, holder)
+        self._handles.add(value)
+        return value
+
+    def live(self) -> set[Recipe]:
+        """Return the recipes that somebody still holds; collect garbage before you ask."""
+        return {value.recipe for value in self._handles}
+
+
+def is_pending(recipe: Recipe) -> bool:
+    """Whether nobody has computed the recipe yet."""
+    return recipe.result is PENDING
+
+
+def in_order(
+    wanted: Iterable[Recipe], needed: Callable[[Recipe], bool] = is_pending
+) -> Iterator[Recipe]:
+    """Yield the ``needed`` recipes among ``wanted`` and what they rest on, inputs first, each once.
+
+    What lies behind a recipe that isn't needed isn't visited.
+
+    Depth first, so that what frees soonest comes soonest: a mean of N vectors holds about log N
+    of them at a time. Iterative, since chains are hundreds of thousands of recipes deep.
+    """
+    seen: set[bytes] = set()
+    stack = [(recipe, False) for recipe in reversed(list(wanted))]
+    while stack:
+        recipe, inputs_done = stack.pop()
+        if inputs_done:
+            yield recipe
+        elif recipe.key not in seen and needed(recipe):
+            seen.add(recipe.key)
+            stack.append((recipe, True))
+            stack.extend((each, False) for each in reversed(recipe.inputs))

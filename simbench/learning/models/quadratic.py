@@ -1,0 +1,66 @@
+"""A quadratic per node: the model on which theory speaks in closed forms."""
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from simbench.learning.model import Batch, Model
+
+
+class Quadratic(Model):
+    """Node i minimises sum_j a_ij (x_j - c_i)^2 / 2, and its gradient carries noise.
+
+    a_ij is the node's ``curvature`` times a factor that goes geometrically from 1 to ``condition``
+    over the entries j; c_i is its ``optimum``.
+    """
+
+    kind: Literal["quadratic"] = "quadratic"
+    dimension: PositiveInt = 10
+    """Entries of x."""
+    curvature: tuple[PositiveFloat, ...] = Field(default=(1.0,), min_length=1)
+    """One number per node; node i takes entry i modulo their count."""
+    optimum: tuple[float, ...] = Field(default=(0.0,), min_length=1)
+    """One number per node, the same in every entry of x; taken as ``curvature`` is."""
+    condition: float = Field(default=1.0, ge=1)
+    """Largest curvature over the smallest."""
+    noise: NonNegativeFloat = 0.0
+    """Standard deviation of one sample's gradient, per entry."""
+    start: float = 1.0
+    """First value of every entry of x."""
+
+    takes: ClassVar[str] = "noise"
+
+    @property
+    def length(self) -> int:
+        """Entries per sample."""
+        return self.dimension
+
+    def build(self) -> nn.Module:
+        """Return a module that holds x, of shape (dimension,), and nothing else."""
+        return _Point(self)
+
+    def initialise(self, module: nn.Module, generator: torch.Generator) -> None:
+        """Start everywhere at ``start``: closed forms want a known beginning."""
+        for parameter in module.parameters():
+            nn.init.constant_(parameter, self.start)
+
+    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Return the mean loss over the samples: each names its node and carries its noise."""
+        noise, rank = batch  # (B, dimension), (B,)
+        (x,) = module.parameters()
+        nodes = rank.tolist()
+        curvature = x.new_tensor([self.curvature[i % len(self.curvature)] for i in nodes])
+        optimum = x.new_tensor([self.optimum[i % len(self.optimum)] for i in nodes])
+        factor = torch.logspace(
+            0, 1, self.dimension, base=self.condition, dtype=x.dtype, device=x.device
+        )
+        bowl = (factor * (x - optimum[:, None]) ** 2).sum(1) * curvature / 2  # (B,)
+        return (bowl + self.noise * noise @ x).mean()
+
+
+class _Point(nn.Module):
+    def __init__(self, spec: Quadratic) -> None:
+        super().__init__()
+        self.x = nn.Parameter(torch.zeros(spec.dimension))

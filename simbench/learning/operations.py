@@ -1,0 +1,252 @@
+"""The pure operations of training. Each returns new tensors and changes none of its inputs.
+
+An operation's ``identity`` hashes its settings, its data, the source that it runs and the machine's
+fingerprint, and with the keys of its inputs becomes the key of its Value.
+"""
+
+import functools
+import hashlib
+import json
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from simbench.execution.identity import source_hash
+from simbench.learning.model import Batch, Model
+from simbench.learning.optimizer import Optimizer
+from simbench.learning.task import Task
+from simbench.learning.vectors import attach_gradient, flatten, load
+from simbench.seeds import generator
+from simbench.spec import Spec, dump_by_contents
+
+OptimizerState = dict[str, Tensor]
+"""What torch keeps per parameter, by its own names; empty before the first step."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where operations of one task are done: everything they share beside their inputs."""
+
+    task: Task
+    seed: int
+    num_shards: int
+    device: str
+    fingerprint: str
+
+    def identify(self, name: str, *specs: Spec, classes: tuple[type, ...] = (), **more: Any) -> str:
+        """Return the identity of an operation that reads ``specs`` and ``more``."""
+        facts = {
+            "name": name,
+            "specs": [dump_by_contents(spec) for spec in specs],
+            "dtype": self.task.dtype,
+            "source": source_hash(Bench, *map(type, specs), *classes),
+            "fingerprint": self.fingerprint,
+            **more,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def place(self, batch: Batch) -> Batch:
+        """Return ``batch`` on the device, its floats in the task's type."""
+        return tuple(
+            each.to(self.device, self.task.torch_dtype if each.is_floating_point() else None)
+            for each in batch
+        )
+
+    def module(self) -> nn.Module:
+        """Return the module that belongs to this thread.
+
+        Operations load parameters into it, so two threads that shared one would mix theirs up.
+        """
+        modules: dict[tuple[Model, str, str], nn.Module] | None
+        modules = getattr(_THREAD, "modules", None)
+        if modules is None:
+            modules = _THREAD.modules = {}
+        name = (self.task.model, self.task.dtype, self.device)
+        if name not in modules:
+            modules[name] = self.task.model.build().to(self.device, self.task.torch_dtype)
+        return modules[name]
+
+
+_THREAD = threading.local()
+
+
+@dataclass(frozen=True)
+class Initial:
+    """The first parameters, a flat vector of shape (n,)."""
+
+    bench: Bench
+    name = "initial"
+
+    @functools.cached_property
+    def identity(self) -> str:
+        return self.bench.identify(self.name, self.bench.task.model, seed=self.bench.seed)
+
+    def __call__(self) -> Tensor:
+        module = self.bench.task.model.build().to(self.bench.task.torch_dtype)
+        draw = generator(self.bench.seed, "initial", 0, 0)
+        source = torch.Generator().manual_seed(int(draw.integers(2**63)))
+        self.bench.task.model.initialise(module, source)
+        return flatten(module).to(self.bench.device)
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """The gradient (n,) at the parameters (n,) of node ``rank``'s batch number ``step``."""
+
+    bench: Bench
+    name = "gradient"
+
+    @functools.cached_property
+    def identity(self) -> str:
+        task = self.bench.task
+        return self.bench.identify(
+            self.name,
+            task.model,
+            task.data,
+            data=task.data.content,
+            batch_size=task.batch_size,
+            seed=self.bench.seed,
+            num_shards=self.bench.num_shards,
+        )
+
+    def __call__(self, parameters: Tensor, rank: int, step: int) -> Tensor:
+        task = self.bench.task
+        draw = generator(self.bench.seed, "batch", rank, step)
+        batch = task.data.batch(
+            draw, rank, self.bench.num_shards, task.batch_size, task.model.length
+        )
+        module = self.bench.module()
+        load(module, parameters)
+        gradient = attach_gradient(module)
+        task.model.loss(module, self.bench.place(batch)).backward()
+        return gradient
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a torch optimiser: parameters, its state and a gradient give new ones of both."""
+
+    bench: Bench
+    optimizer: Optimizer
+    name = "step"
+
+    @functools.cached_property
+    def identity(self) -> str:
+        return self.bench.identify(self.name, self.optimizer)
+
+    def __call__(
+        self, parameters: Tensor, state: OptimizerState, gradient: Tensor
+    ) -> tuple[Tensor, OptimizerState]:
+        # One flat parameter is enough: these optimisers work entry by entry.
+        parameter = nn.Parameter(parameters.clone())
+        parameter.grad = gradient
+        optimizer = self.optimizer.build([parameter])
+        if state:
+            optimizer.state[parameter] = {name: each.clone() for name, each in state.items()}
+        optimizer.step()
+        # torch keeps None for what a setting turns off, such as SGD's momentum buffer at 0.
+        new = {n: each for n, each in optimizer.state[parameter].items() if each is not None}
+        return parameter.detach(), new
+
+
+@dataclass(frozen=True)
+class FreshState:
+    """The state of an optimiser that hasn't stepped: empty."""
+
+    name = "fresh_state"
+    identity = "fresh_state"
+
+    def __call__(self) -> OptimizerState:
+        return {}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One part of an operation's several results."""
+
+    index: int
+    name = "item"
+
+    @property
+    def identity(self) -> str:
+        return f"item {self.index}"
+
+    def __call__(self, parts: tuple[Any, ...]) -> Any:
+        return parts[self.index]
+
+
+@dataclass(frozen=True)
+class Mix:
+    """The sum of one or two vectors, each times its weight."""
+
+    weights: tuple[float, ...]
+    name = "mix"
+
+    @functools.cached_property
+    def identity(self) -> str:
+        return f"mix {self.weights} {source_hash(Mix)}"
+
+    def __call__(self, first: Tensor, second: Tensor | None = None) -> Tensor:
+        total = first if self.weights[0] == 1 else first * self.weights[0]
+        return total if second is None else torch.add(total, second, alpha=self.weights[1])
+
+
+@dataclass(frozen=True)
+class EvaluatePart:
+    """The mean loss on one part of the held-out data, and the number of its samples."""
+
+    bench: Bench
+    name = "evaluate_part"
+
+    @functools.cached_property
+    def identity(self) -> str:
+        task = self.bench.task
+        return self.bench.identify(
+            self.name,
+            task.model,
+            task.data,
+            data=task.data.content,
+            num_shards=self.bench.num_shards,
+        )
+
+    @functools.cached_property
+    def num_parts(self) -> int:
+        """How many parts there are."""
+        return len(self._parts())
+
+    def _parts(self) -> tuple[Batch, ...]:
+        return _validation(self.bench.task, self.bench.num_shards)
+
+    def __call__(self, parameters: Tensor, part: int) -> tuple[float, int]:
+        module = self.bench.module()
+        load(module, parameters)
+        batch = self._parts()[part]
+        with torch.no_grad():
+            loss = self.bench.task.model.loss(module, self.bench.place(batch))
+        return float(loss), len(batch[0])
+
+
+@functools.lru_cache(maxsize=4)
+def _validation(task: Task, num_shards: int) -> tuple[Batch, ...]:
+    return task.data.validation(num_shards, task.model.length)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The loss over all held-out parts, and the SHA-256 of the parameters' bytes."""
+
+    bench: Bench
+    name = "evaluation"
+
+    @functools.cached_property
+    def identity(self) -> str:
+        return self.bench.identify(self.name)
+
+    def __call__(self, parameters: Tensor, *parts: tuple[float, int]) -> dict[str, Any]:
+        num_samples = sum(size for _, size in parts)
+        digest = hashlib.sha256(parameters.cpu().numpy().tobytes()).hexdigest()
+        loss = sum(mean * size for mean, size in parts) / num_samples
+        return {"loss": loss, "parameters_sha256": digest}

@@ -1,0 +1,22 @@
+"""What an optimiser is: settings that make one of torch's own."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import torch
+from pydantic import PositiveFloat
+from torch import nn
+
+from simbench.spec import Spec
+
+
+class Optimizer(Spec, ABC):
+    """A choice of optimiser; its fields are the YAML keys."""
+
+    kind: str
+    learning_rate: PositiveFloat = 0.1
+    """Step size; a strategy's own ``learning_rate`` replaces it."""
+
+    @abstractmethod
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return torch's optimiser over ``parameters``."""

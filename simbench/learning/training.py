@@ -1,0 +1,98 @@
+"""The operations of one run, asked for as recipes: what the words of a node turn into."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from simbench.execution.values import Graph, Recipe
+from simbench.learning.operations import (
+    Bench,
+    EvaluatePart,
+    Evaluation,
+    FreshState,
+    Gradient,
+    Initial,
+    Item,
+    Mix,
+    Step,
+)
+from simbench.learning.optimizer import Optimizer
+
+
+class Training:
+    """Makes the recipes of one strategy and seed. Nothing is computed here."""
+
+    def __init__(self, graph: Graph, bench: Bench, optimizer: Optimizer) -> None:
+        self.graph = graph
+        self.vector_bytes = bench.task.vector_bytes
+        self._initial = Initial(bench)
+        self._fresh_state = FreshState()
+        self._gradient = Gradient(bench)
+        self._step = Step(bench, optimizer)
+        self._part = EvaluatePart(bench)
+        self._evaluation = Evaluation(bench)
+        self._items = (Item(0), Item(1))
+        self._add = Mix((1.0, 1.0))
+
+    def initial(self, home: int) -> tuple[Recipe, Recipe]:
+        """Return the first parameters and the optimiser's state before any step."""
+        return (
+            self._vector(self._initial, (), (), home),
+            self.graph.recipe(self._fresh_state, home=home),
+        )
+
+    def gradient(self, parameters: Recipe, rank: int, step: int) -> Recipe:
+        """Return the gradient of node ``rank``'s batch number ``step``."""
+        return self._vector(self._gradient, (parameters,), (rank, step), rank)
+
+    def step(
+        self, parameters: Recipe, state: Recipe, gradient: Recipe, home: int
+    ) -> tuple[Recipe, Recipe]:
+        """Return the parameters and the optimiser's state after one step."""
+        both = self.graph.recipe(self._step, (parameters, state, gradient), home=home)
+        return (
+            self._vector(self._items[0], (both,), (), home),
+            self.graph.recipe(self._items[1], (both,), home=home),
+        )
+
+    def mix(
+        self, vectors: Sequence[Recipe], weights: Sequence[float] | None, home: int
+    ) -> Recipe:
+        """Return sum(weights * vectors), or their mean if ``weights`` is None.
+
+        A sum is a balanced binary tree over the given order, the same everywhere: float addition
+        isn't associative. The mean of equal Values is that Value.
+        """
+        if weights is None:
+            if all(vector is vectors[0] for vector in vectors):
+                return vectors[0]
+            total = self._sum(vectors)
+            return self._vector(Mix((1 / len(vectors),)), (total,), (), home)
+        if len(vectors) == 2:
+            return self._vector(Mix(tuple(weights)), tuple(vectors), (), home)
+        scaled = [
+            vector if weight == 1 else self._vector(Mix((weight,)), (vector,), (), vector.home)
+            for vector, weight in zip(vectors, weights, strict=True)
+        ]
+        return self._sum(scaled)
+
+    def evaluation(self, parameters: Recipe) -> Recipe:
+        """Return the loss on held-out data, whose parts can be computed side by side."""
+        parts = [
+            self.graph.recipe(self._part, (parameters,), (part,), home=part)
+            for part in range(self._part.num_parts)
+        ]
+        return self.graph.recipe(self._evaluation, (parameters, *parts), home=parameters.home)
+
+    def _sum(self, vectors: Sequence[Recipe]) -> Recipe:
+        if len(vectors) == 1:
+            return vectors[0]
+        middle = (len(vectors) + 1) // 2
+        left, right = self._sum(vectors[:middle]), self._sum(vectors[middle:])
+        return self._vector(self._add, (left, right), (), left.home)
+
+    def _vector(
+        self, operation: Any, inputs: tuple[Recipe, ...], arguments: tuple[int, ...], home: int
+    ) -> Recipe:
+        return self.graph.recipe(
+            operation, inputs, arguments, num_bytes=self.vector_bytes, home=home
+        )

@@ -1,0 +1,73 @@
+"""The mailbox of a node: messages wait for readers, readers wait for messages, both in order.
+
+A message that nobody reads stays until the run ends, and is counted in the record.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from simpy.events import Event
+
+from simbench.clock import Clock
+
+
+@dataclass(frozen=True)
+class Mail:
+    """What arrived: who sent it, under which tag, and the body."""
+
+    sender: int
+    tag: str
+    body: Any
+
+
+class Receive(Event):
+    """A wait for mail that matches; its value is the ``Mail``."""
+
+    def __init__(self, clock: Clock, tag: str | None, sender: int | None) -> None:
+        super().__init__(clock)
+        self.tag = tag
+        self.sender = sender
+
+    def matches(self, mail: Mail) -> bool:
+        """Whether this reader wants ``mail``."""
+        return self.tag in (None, mail.tag) and self.sender in (None, mail.sender)
+
+    def __str__(self) -> str:
+        what = "any message" if self.tag is None else f"a message {self.tag!r}"
+        return what if self.sender is None else f"{what} from node {self.sender}"
+
+
+class Mailbox:
+    """Matches mail with readers, first come first served on both sides."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.unread: list[Mail] = []
+        self.readers: list[Receive] = []
+
+    def put(self, mail: Mail) -> None:
+        """Hand ``mail`` to the first reader who wants it, or keep it."""
+        for reader in self.readers:
+            if reader.matches(mail):
+                self.readers.remove(reader)
+                reader.succeed(mail)
+                return
+        self.unread.append(mail)
+
+    def receive(self, tag: str | None, sender: int | None) -> Receive:
+        """Return the event of the oldest matching mail, there already or still to come."""
+        reader = Receive(self._clock, tag, sender)
+        for mail in self.unread:
+            if reader.matches(mail):
+                self.unread.remove(mail)
+                reader.succeed(mail)
+                return reader
+        self.readers.append(reader)
+        return reader
+
+    def undo(self, reader: Receive) -> None:
+        """Stop waiting; mail that was handed out already goes back to the front."""
+        if reader in self.readers:
+            self.readers.remove(reader)
+        elif reader.triggered:
+            self.unread.insert(0, reader.value)

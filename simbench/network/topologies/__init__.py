@@ -1,0 +1,1 @@
+"""The shapes of networks, one file each; a new file here is a new ``network.kind``."""

@@ -1,0 +1,300 @@
+"""The words that a strategy may say, and the node that says them: where the two planes join.
+
+A word is a plain function: it starts at once and returns an event. ``yield`` waits for the event;
+leaving ``yield`` out means "in the background". What words hand on are Values, promises of
+tensors: a strategy never sees a tensor or a wall clock.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from simpy.events import Event, Process
+
+from simbench.clock import Clock
+from simbench.cluster.processor import Processor
+from simbench.execution.values import Recipe, Value
+from simbench.learning.training import Training
+from simbench.mailbox import Mail, Mailbox, Receive
+from simbench.network.collective import AllReduce
+from simbench.network.fabric import Fabric
+from simbench.records import Message
+
+Steps = Generator[Event, Any, Any]
+"""What a strategy's methods are: generators of events to wait for."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A model in training: its parameters and what the optimiser remembers."""
+
+    parameters: Value
+    optimizer: Value
+
+    def with_parameters(self, parameters: Value) -> "State":
+        """Return this state with other parameters; the optimiser's memory stays."""
+        return replace(self, parameters=parameters)
+
+
+class Work(Event):
+    """A computation under way; its value is what it computes."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.process: Process | None = None
+
+
+@dataclass
+class AllReduceUnderWay:
+    """An all-reduce that some nodes have joined and others haven't."""
+
+    joined: dict[int, Recipe] = field(default_factory=dict)
+    waiting: dict[int, Event] = field(default_factory=dict)
+
+
+Publish = Callable[["Node", Value, int, int | None, int], None]
+
+
+@dataclass
+class World:
+    """What the nodes of one run share: the clock, the network and the books, but no model."""
+
+    clock: Clock
+    fabric: Fabric
+    all_reduce: AllReduce
+    training: Training
+    num_workers: int
+    server: int | None
+    step_ns: Callable[[int, int], int]
+    """(rank, step) -> virtual time of that gradient."""
+    worked: Callable[[int, int, int], None]
+    publish: Publish
+    observe: Callable[[Recipe], Any]
+    messages: list[Message] = field(default_factory=list)
+    arrivals: dict[int, int] = field(default_factory=dict)
+    """Message number -> when it arrived."""
+    payload_bytes: int = 0
+    meetings: dict[tuple[str, int], AllReduceUnderWay] = field(default_factory=dict)
+    nodes: list["Node"] = field(default_factory=list)
+
+    def post(self, sender: int, receiver: int, tag: str, num_bytes: int) -> int:
+        """Enter a message in the books and return its number."""
+        number = len(self.messages)
+        now_ns = self.clock.now_ns
+        self.messages.append(
+            Message("", 0, number, sender, receiver, tag, num_bytes, now_ns, None)
+        )
+        self.payload_bytes += num_bytes
+        return number
+
+
+class Node:
+    """One machine: a worker, the server, or both."""
+
+    def __init__(self, world: World, rank: int) -> None:
+        self.rank = rank
+        self.workers = range(world.num_workers)
+        self.mailbox = Mailbox(world.clock)
+        self._world = world
+        self._clock = world.clock
+        self._training = world.training
+        self.processor = Processor(world.clock, rank, world.worked)
+        self._steps_begun = 0
+        self._meetings_joined: dict[str, int] = {}
+
+    # -- who is there
+
+    @property
+    def server(self) -> int:
+        """The server's rank."""
+        assert self._world.server is not None, "this strategy has no server"
+        return self._world.server
+
+    # -- computing
+
+    def compute_gradient(self, parameters: Value) -> Work:
+        """Compute the gradient of this node's next batch; the event's value is its Value."""
+        step = self._steps_begun
+        self._steps_begun += 1
+        recipe = self._training.gradient(self._own(parameters), self.rank, step)
+        return self._work(self._world.step_ns(self.rank, step), self._hold(recipe))
+
+    def compute(self, duration_ns: int) -> Work:
+        """Keep this node's processor busy for ``duration_ns``; the event's value is None."""
+        return self._work(duration_ns, None)
+
+    def _work(self, duration_ns: int, value: Value | None) -> Work:
+        work = Work(self._clock)
+        work.process = self.processor.occupy(duration_ns, work, value)
+        return work
+
+    # -- talking
+
+    def send(self, to: int, body: Value | Sequence[Value] | None, tag: str = "") -> None:
+        """Send Values to node ``to``; the message has the size of what it carries."""
+        world = self._world
+        values = [body] if isinstance(body, Value) else list(body or ())
+        recipes = [self._own(value) for value in values]
+        # What a node keeps on itself crosses no link and is no traffic.
+        num_bytes = sum(value.num_bytes for value in values) if to != self.rank else 0
+        number = world.post(self.rank, to, tag, num_bytes)
+        receiver = world.nodes[to]
+
+        def deliver(_: Event) -> None:
+            world.arrivals[number] = self._clock.now_ns
+            held = [receiver._hold(recipe) for recipe in recipes]
+            content = held[0] if isinstance(body, Value) else tuple(held)
+            receiver.mailbox.put(Mail(self.rank, tag, content))
+
+        def arrive() -> None:
+            arrival = Event(self._clock)
+            assert arrival.callbacks is not None
+            arrival.callbacks.append(deliver)
+            self._clock.ready(arrival, None, receiver=to, sender=self.rank, number=number)
+
+        world.fabric.carry(self.rank, to, num_bytes, arrive)
+
+    def receive(self, tag: str | None = None, sender: int | None = None) -> Receive:
+        """Wait for mail with ``tag`` from ``sender``, any where None; the value is the ``Mail``."""
+        return self.mailbox.receive(tag, sender)
+
+    def receive_from_each(self, senders: Sequence[int], tag: str) -> Generator[Event, Any, list[Mail]]:
+        """Wait for one mail from each of ``senders``; return them in the order of ``senders``."""
+        receipts = [self.receive(tag, sender) for sender in senders]
+        yield self._clock.all_of(receipts)
+        return [receipt.value for receipt in receipts]
+
+    def all_reduce(self, vector: Value, tag: str = "all_reduce") -> Event:
+        """Join the workers' next all-reduce under ``tag``; the event's value is the mean.
+
+        It starts when the last worker has joined and takes what the chosen algorithm takes.
+        """
+        world = self._world
+        count = self._meetings_joined.get(tag, 0)
+        self._meetings_joined[tag] = count + 1
+        meeting = world.meetings.setdefault((tag, count), AllReduceUnderWay())
+        meeting.joined[self.rank] = self._own(vector)
+        done = meeting.waiting[self.rank] = Event(self._clock)
+        if len(meeting.joined) == world.num_workers:
+            del world.meetings[tag, count]
+            _begin(world, meeting, tag)
+        return done
+
+    # -- waiting
+
+    def race(self, *words: Work | Receive) -> Generator[Event, Any, Work | Receive]:
+        """Wait for the first of ``words`` and undo the others; return the winner.
+
+        At the same instant the first in the call wins. Work that is undone stops and leaves the
+        processor free; mail that had been handed out goes back to the front of the mailbox.
+        """
+        yield self._clock.any_of(words)
+        winner = next(word for word in words if word.processed)
+        for word in words:
+            if word is not winner:
+                self._undo(word)
+        return winner
+
+    def start(self, process: Steps) -> Process:
+        """Let ``process`` run beside the one that starts it; the event is its end."""
+        return self._clock.process(process)
+
+    def _undo(self, word: Work | Receive) -> None:
+        if isinstance(word, Receive):
+            self.mailbox.undo(word)
+        elif word.process is not None and word.process.is_alive:
+            word.process.interrupt()
+
+    # -- the model
+
+    def initial_state(self) -> State:
+        """Return the parameters that all nodes start from, and an optimiser that hasn't stepped."""
+        parameters, optimizer = self._training.initial(self.rank)
+        return State(self._hold(parameters), self._hold(optimizer))
+
+    def step(self, state: State, gradient: Value) -> State:
+        """Return the state after one step of the optimiser; its time is part of the gradient's."""
+        parameters, optimizer = self._training.step(
+            self._own(state.parameters), self._own(state.optimizer), self._own(gradient), self.rank
+        )
+        return State(self._hold(parameters), self._hold(optimizer))
+
+    def mix(self, *vectors: Value, weights: Sequence[float] | None = None) -> Value:
+        """Return sum(weights * vectors), by default the mean."""
+        recipes = [self._own(vector) for vector in vectors]
+        return self._hold(self._training.mix(recipes, weights, self.rank))
+
+    def add(self, x: Value, y: Value) -> Value:
+        """Return x + y."""
+        return self.mix(x, y, weights=(1.0, 1.0))
+
+    def subtract(self, x: Value, y: Value) -> Value:
+        """Return x - y."""
+        return self.mix(x, y, weights=(1.0, -1.0))
+
+    def observe(self, value: Value) -> Any:
+        """Return the number itself, which makes the executor catch up: costs speed, no virtual time.
+
+        Raises:
+            ValueError: the clock plane runs alone (``plan``), so there are no numbers.
+        """
+        return self._world.observe(self._own(value))
+
+    def publish(
+        self,
+        model: Value,
+        progress: int,
+        *,
+        contributor: int | None = None,
+        staleness: int = 0,
+    ) -> None:
+        """Announce version ``progress`` of the model: the server's own, or this node's replica.
+
+        Replicas are averaged at equal progress, when the last worker has published its own.
+        """
+        self._own(model)
+        self._world.publish(self, model, progress, contributor, staleness)
+
+    # -- whose Value it is
+
+    def _hold(self, recipe: Recipe) -> Value:
+        return self._training.graph.hold(recipe, self.rank)
+
+    def _own(self, value: Value) -> Recipe:
+        assert value.holder == self.rank, (
+            f"node {self.rank} used {value!r}, which it never received: a Value reaches another "
+            "node only in a message or a collective"
+        )
+        return value.recipe
+
+
+def _begin(world: World, meeting: AllReduceUnderWay, tag: str) -> None:
+    """Start the flows of an all-reduce that everybody has joined."""
+    ranks = tuple(sorted(meeting.joined))
+    mean = world.training.mix([meeting.joined[rank] for rank in ranks], None, ranks[0])
+    flows = world.all_reduce.flows(mean.num_bytes, ranks)
+    left = len(flows)
+
+    def finish() -> None:
+        for rank in ranks:
+            value = world.nodes[rank]._hold(mean)
+            world.clock.ready(meeting.waiting[rank], value, receiver=rank, sender=rank, number=0)
+
+    def arrive(number: int) -> None:
+        nonlocal left
+        world.arrivals[number] = world.clock.now_ns
+        left -= 1
+        if not left:
+            finish()
+
+    for flow in flows:
+        number = world.post(flow.sender, flow.receiver, tag, flow.num_bytes)
+        world.fabric.carry(
+            flow.sender,
+            flow.receiver,
+            flow.num_bytes,
+            lambda number=number: arrive(number),
+            flow.hops_in_turn,
+        )
+    if not flows:
+        finish()

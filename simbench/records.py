@@ -1,0 +1,158 @@
+"""What a run leaves behind: typed rows, and the folder that holds them.
+
+Tables are Parquet files with the unit in every column name. A folder is written under a temporary
+name and renamed when whole, so a folder that exists is complete.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+class Evaluation(NamedTuple):
+    """The model that a user would deploy at one moment, on held-out data."""
+
+    strategy: str
+    seed: int
+    progress: int
+    """Local steps finished by every node, or the server's updates (strategy's own count)."""
+    time_ns: int
+    samples: int
+    """Training samples that this version rests on, over all nodes."""
+    payload_bytes: int
+    """Bytes handed to the network by all nodes until then."""
+    loss: float
+
+
+class Update(NamedTuple):
+    """One new version of the shared model."""
+
+    strategy: str
+    seed: int
+    update: int
+    time_ns: int
+    node: int | None
+    """Rank of the worker whose push it was; none where all contributed."""
+    staleness_updates: int
+    """Updates applied between that worker's read and this one, its own not counted."""
+
+
+class Span(NamedTuple):
+    """What one node was doing: the spans of a node tile its time from 0 to the end."""
+
+    strategy: str
+    seed: int
+    node: int
+    activity: str
+    """``compute``, ``send``, ``receive``, ``send+receive`` or ``wait``, the first that applies."""
+    start_ns: int
+    end_ns: int
+
+
+class Message(NamedTuple):
+    """Bytes from one node to another; one row per flow of a collective."""
+
+    strategy: str
+    seed: int
+    number: int
+    sender: int
+    receiver: int
+    tag: str
+    num_bytes: int
+    sent_ns: int
+    arrived_ns: int | None
+    """None where the run ended first."""
+
+
+TABLES: dict[str, type[tuple[Any, ...]]] = {
+    "evaluations": Evaluation,
+    "updates": Update,
+    "spans": Span,
+    "messages": Message,
+}
+
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), int | None: pa.int64()}
+
+
+def schema(row: type[tuple[Any, ...]]) -> pa.Schema:
+    """Return the Arrow schema of a row type: its fields in order."""
+    return pa.schema([(name, _ARROW[kind]) for name, kind in row.__annotations__.items()])
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's records: ``results/<scenario>/<run-id>/``."""
+
+    path: Path
+
+    @property
+    def exists(self) -> bool:
+        """Whether the run is whole: folders appear under their final name only then."""
+        return (self.path / "summary.json").is_file()
+
+    def write(
+        self,
+        scenario_yaml: str,
+        rows: Mapping[str, Iterable[tuple[Any, ...]]],
+        summary: Mapping[str, Any],
+        provenance: Mapping[str, Any],
+    ) -> None:
+        """Write everything or nothing; a whole folder that was there before is replaced."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self.path.parent))
+        try:
+            temporary.chmod(0o755)
+            (temporary / "scenario.yaml").write_text(scenario_yaml, encoding="utf-8")
+            for name, row in TABLES.items():
+                columns = list(zip(*rows[name], strict=True)) or [()] * len(schema(row))
+                arrays = [pa.array(c, f.type) for c, f in zip(columns, schema(row), strict=True)]
+                pq.write_table(  # type: ignore[no-untyped-call]
+                    pa.table(arrays, schema=schema(row)),
+                    temporary / f"{name}.parquet",
+                    compression="zstd",
+                )
+            _write_json(temporary / "summary.json", summary)
+            _write_json(temporary / "provenance.json", provenance)
+            if self.path.exists():
+                shutil.rmtree(self.path)
+            os.replace(temporary, self.path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return one table, columns as in its row type; integers that may be missing are Int64."""
+        table = pq.read_table(self.path / f"{name}.parquet")  # type: ignore[no-untyped-call]
+        optional = [n for n, kind in TABLES[name].__annotations__.items() if kind == int | None]
+        # Through pandas, a missing value would turn nanoseconds into rounded floats.
+        frame: pd.DataFrame = table.drop_columns(optional).to_pandas()
+        for column in optional:
+            frame[column] = pd.array(table[column].to_pylist(), dtype="Int64")
+        return frame[table.column_names]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Return ``summary.json``: per strategy and seed, how the run ended."""
+        return dict(json.loads((self.path / "summary.json").read_text(encoding="utf-8")))
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Return ``provenance.json``: what depends on the machine that ran it."""
+        return dict(json.loads((self.path / "provenance.json").read_text(encoding="utf-8")))
+
+    @property
+    def scenario_yaml(self) -> str:
+        """Return the resolved scenario, every default written out."""
+        return (self.path / "scenario.yaml").read_text(encoding="utf-8")
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,93 @@
+"""A scenario: one choice of each kind, and the rule that ends a run. It is what a YAML file says."""
+
+import hashlib
+import json
+from typing import Annotated
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+import simbench
+from simbench.cluster.cluster import Cluster
+from simbench.execution.identity import source_hash
+from simbench.learning.task import Task
+from simbench.network.collective import AllReduce
+from simbench.network.collectives.ring import Ring
+from simbench.network.topologies.star import Star
+from simbench.network.topology import Topology
+from simbench.seeds import generator
+from simbench.spec import OneOf, Spec, dump_by_contents
+from simbench.strategy import Strategy
+from simbench.units import PositiveNanoseconds
+
+
+class Stop(Spec):
+    """When a run ends: at the first of these, in virtual-time order."""
+
+    loss: float | None = None
+    """The target: the first evaluation at or below it ends the run."""
+    virtual_time: PositiveNanoseconds | None = None
+    """Budget of virtual time."""
+    updates: PositiveInt | None = None
+    """Budget of progress: local steps of each node, or updates of a server."""
+    samples: PositiveInt | None = None
+    """Budget of training samples over all nodes."""
+
+    @model_validator(mode="after")
+    def _has_a_budget(self) -> "Stop":
+        if self.virtual_time is None and self.updates is None and self.samples is None:
+            raise ValueError(
+                "needs a budget (virtual_time, updates or samples): a loss alone may never come"
+            )
+        return self
+
+
+class Scenario(Spec):
+    """One task on one cluster and network, strategies to compare, and seeds to repeat them with."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    """Name of the folders of results and reports: letters, digits, ``-`` and ``_``."""
+    task: Task = Task()
+    """What is trained."""
+    cluster: Cluster = Cluster()
+    """On what machines."""
+    network: Annotated[Topology, OneOf("simbench.network.topologies")] = Star()
+    """Over what network."""
+    all_reduce: Annotated[AllReduce, OneOf("simbench.network.collectives")] = Ring()
+    """How workers without a server average."""
+    strategies: dict[str, Annotated[Strategy, OneOf("simbench.strategies")]] = Field(min_length=1)
+    """What is compared: a name of your own and a choice each."""
+    evaluate_every: PositiveInt = 5
+    """Steps of all nodes from one evaluation to the next; evaluation costs no virtual time."""
+    stop: Stop
+    """When a run ends."""
+    seeds: tuple[NonNegativeInt, ...] = Field(default=(0, 1), min_length=1)
+    """Each strategy runs once with each."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Scenario":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: each counts once; got {list(self.seeds)}")
+        for name, strategy in self.strategies.items():
+            place = strategy.server_place
+            if isinstance(place, int) and place >= self.cluster.nodes:
+                raise ValueError(
+                    f"strategies.{name}.server: node {place} doesn't exist: {self.cluster.nodes} "
+                    f"nodes have the ranks 0 to {self.cluster.nodes - 1}"
+                )
+        # Raises where the data are too few for that many shards, or FLOPs can't be counted.
+        last = self.cluster.nodes - 1
+        draw = generator(0, "check", last, 0)
+        self.task.data.batch(draw, last, self.cluster.nodes, 1, self.task.model.length)
+        self.cluster.machine.step_ns(self.task.step_flops)
+        return self
+
+    @property
+    def run_id(self) -> str:
+        """Hash of the question: what the scenario says, its files' contents, and the software."""
+        question = {
+            "scenario": dump_by_contents(self),
+            "data": self.task.data.content,
+            "version": simbench.__version__,
+            "source": source_hash(Scenario, *(type(s) for s in self.strategies.values())),
+        }
+        return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:12]

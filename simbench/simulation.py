@@ -1,0 +1,355 @@
+"""One strategy, one seed: a scenario and an executor give records.
+
+The clock runs ahead of the losses; losses are settled in virtual-time order, and the stop rule is
+applied in that order, so the records don't depend on how far the clock or the executor ran ahead.
+What lies behind the stop is cancelled.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from simbench.clock import Clock
+from simbench.execution.executor import Executor
+from simbench.execution.memo import Memo
+from simbench.execution.values import PENDING, Graph, Recipe, Value, in_order
+from simbench.learning.operations import Bench
+from simbench.learning.training import Training
+from simbench.network.fabric import Fabric
+from simbench.node import Node, World
+from simbench.records import Evaluation, Message, Span, Update
+from simbench.scenario import Scenario
+from simbench.timeline import spans
+
+_LOOKAHEAD = 3
+"""Evaluations that may be under way at once: enough to keep all cores busy past a boundary."""
+
+
+class NoNumbersError(ValueError):
+    """A strategy wants to look at a number where only the clock runs."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of one strategy with one seed gave."""
+
+    evaluations: list[Evaluation]
+    updates: list[Update]
+    messages: list[Message]
+    spans: list[Span]
+    summary: dict[str, Any]
+    known: Counter[str]
+    """Operations that needn't run because a loss was known, by name."""
+    clock_s: float
+    """Processor time that the clock plane took."""
+
+
+class _Version(NamedTuple):
+    """A version of the model that is to be evaluated, and the books at its moment."""
+
+    progress: int
+    time_ns: int
+    num_updates: int
+    num_messages: int
+    payload_bytes: int
+    recipe: Recipe
+
+
+class _Settled(NamedTuple):
+    version: _Version
+    loss: float
+    parameters_sha256: str
+
+
+class Simulation:
+    """The world of one strategy and seed; ``advance`` lets its clock run."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        strategy: str,
+        seed: int,
+        *,
+        device: str = "cpu",
+        fingerprint: str = "",
+        observe: Callable[[Recipe], Any] | None = None,
+    ) -> None:
+        self.scenario = scenario
+        self.name = strategy
+        self.strategy = scenario.strategies[strategy]
+        self.seed = seed
+        self.graph = Graph()
+        self.clock = Clock()
+        self.work: list[tuple[int, int, int]] = []
+        self.updates: list[Update] = []
+        self.versions: deque[_Version] = deque()
+        self.ended_by: str | None = None
+        """Why no more versions will come: a budget, or ``stuck``."""
+        self.end_ns = 0
+        self.clock_s = 0.0
+        task, cluster, num_workers = scenario.task, scenario.cluster, scenario.cluster.nodes
+        place = self.strategy.server_place
+        self.server = num_workers if place == "own_machine" else place
+        self.num_nodes = num_workers + (place == "own_machine")
+        rate = self.strategy.learning_rate
+        optimizer = task.optimizer.model_copy(update={"learning_rate": rate} if rate else {})
+        self.learning_rate = optimizer.learning_rate
+        bench = Bench(task, seed, num_workers, device, fingerprint)
+        self._training = Training(self.graph, bench, optimizer)
+        self._replicas: dict[int, dict[int, Recipe | None]] = {}
+        flops = task.step_flops
+        self.world = World(
+            clock=self.clock,
+            fabric=Fabric(self.clock, scenario.network, self.num_nodes),
+            all_reduce=scenario.all_reduce,
+            training=self._training,
+            num_workers=num_workers,
+            server=self.server,
+            step_ns=lambda rank, step: cluster.step_ns(flops, seed, rank, step),
+            worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
+            publish=self._publish,
+            observe=observe or self._refuse_to_observe,
+        )
+        self.world.nodes.extend(Node(self.world, rank) for rank in range(self.num_nodes))
+        initial, _ = self._training.initial(0)
+        self._note_version(0, initial)
+        for rank in range(num_workers):
+            self.clock.process(self.strategy.work(self.world.nodes[rank]))
+        if self.server is not None:
+            self.clock.process(self.strategy.serve(self.world.nodes[self.server]))
+
+    def samples(self, progress: int) -> int:
+        """Return the training samples behind ``progress``, over all nodes."""
+        per_count = self.scenario.cluster.nodes if self.strategy.counts == "steps" else 1
+        return progress * per_count * self.scenario.task.batch_size
+
+    def advance(self) -> bool:
+        """Run the clock to the next version that is to be evaluated; False if none comes."""
+        begun_s = time.thread_time()
+        known = len(self.versions)
+        budget_ns = self.scenario.stop.virtual_time
+        while len(self.versions) == known and self.ended_by is None:
+            next_ns = self.clock.next_ns
+            if next_ns is None:
+                self.ended_by, self.end_ns = "stuck", self.clock.now_ns
+            elif budget_ns is not None and next_ns > budget_ns:
+                self.ended_by, self.end_ns = "virtual_time", budget_ns
+            else:
+                self.clock.step()
+        self.clock_s += time.thread_time() - begun_s
+        return len(self.versions) > known
+
+    def finish_instant(self, end_ns: int) -> None:
+        """Run everything that happens until ``end_ns``, and that instant included."""
+        while (next_ns := self.clock.next_ns) is not None and next_ns <= end_ns:
+            self.clock.step()
+
+    def who_waits(self) -> str:
+        """Return who waits for whom, for people."""
+        waiting = [
+            f"node {node.rank} for {reader}"
+            for node in self.world.nodes
+            for reader in node.mailbox.readers
+        ]
+        for (tag, _), meeting in self.world.meetings.items():
+            absent = [rank for rank in range(self.world.num_workers) if rank not in meeting.joined]
+            waiting += [f"node {rank} for nodes {absent} to join {tag!r}" for rank in meeting.joined]
+        return "; ".join(waiting) or "every process has ended"
+
+    def _publish(
+        self, node: Node, model: Value, progress: int, contributor: int | None, staleness: int
+    ) -> None:
+        if self.ended_by is not None:
+            return
+        wanted = self._is_evaluated(progress)
+        recipe = model.recipe
+        if self.server is None:
+            replicas = self._replicas.setdefault(progress, {})
+            # A replica that won't be evaluated must not be kept alive.
+            replicas[node.rank] = recipe if wanted else None
+            if len(replicas) < self.world.num_workers:
+                return
+            del self._replicas[progress]
+        now_ns = self.clock.now_ns
+        self.updates.append(Update(self.name, self.seed, progress, now_ns, contributor, staleness))
+        if wanted:
+            if self.server is None:
+                ordered = [replicas[rank] for rank in sorted(replicas)]
+                recipe = self._training.mix([each for each in ordered if each], None, 0)
+            self._note_version(progress, recipe)
+        if self._is_last(progress):
+            stop = self.scenario.stop
+            self.ended_by = "updates" if progress == stop.updates else "samples"
+            self.end_ns = now_ns
+
+    def _is_evaluated(self, progress: int) -> bool:
+        every = self.scenario.evaluate_every
+        if self.strategy.counts == "updates":
+            every *= self.scenario.cluster.nodes
+        return progress % every == 0 or self._is_last(progress)
+
+    def _is_last(self, progress: int) -> bool:
+        stop = self.scenario.stop
+        return progress == stop.updates or (
+            stop.samples is not None
+            and self.samples(progress) >= stop.samples > self.samples(progress - 1)
+        )
+
+    def _note_version(self, progress: int, parameters: Recipe) -> None:
+        self.versions.append(
+            _Version(
+                progress,
+                self.clock.now_ns,
+                len(self.updates),
+                len(self.world.messages),
+                self.world.payload_bytes,
+                self._training.evaluation(parameters),
+            )
+        )
+
+    def _refuse_to_observe(self, recipe: Recipe) -> Any:
+        raise NoNumbersError(
+            f"strategy {self.name!r} looks at a number ({recipe.operation.name}) to decide what it "
+            "does, so the clock plane can't run it without training"
+        )
+
+
+def simulate(
+    scenario: Scenario,
+    strategy: str,
+    seed: int,
+    executor: Executor,
+    memo: Memo,
+    settled: Callable[[Evaluation], None] = lambda evaluation: None,
+) -> Outcome:
+    """Run ``strategy`` with ``seed`` until the stop rule ends it.
+
+    ``settled`` is called with each evaluation, in virtual-time order.
+    """
+    fingerprint = ";".join(f"{k}={v}" for k, v in sorted(executor.fingerprint.items()))
+    simulation = Simulation(
+        scenario,
+        strategy,
+        seed,
+        device=executor.device,
+        fingerprint=fingerprint,
+        observe=lambda recipe: executor.start(recipe).result(),
+    )
+    passed_over: Counter[str] = Counter()
+    run_before = executor.passed_over_run.copy()
+    done: list[_Settled] = []
+    rows: list[Evaluation] = []
+    stopped_by = None
+    try:
+        for each in _settle(simulation, executor, memo, passed_over):
+            done.append(each)
+            rows.append(_row(simulation, each))
+            settled(rows[-1])
+            if scenario.stop.loss is not None and each.loss <= scenario.stop.loss:
+                stopped_by = "loss"
+                break
+    finally:
+        executor.cancel()
+    end_ns = done[-1].version.time_ns if stopped_by else simulation.end_ns
+    simulation.finish_instant(end_ns)
+    known = passed_over - (executor.passed_over_run - run_before)
+    return _outcome(simulation, done[-1], rows, stopped_by or str(simulation.ended_by), end_ns, known)
+
+
+def _settle(
+    simulation: Simulation, executor: Executor, memo: Memo, passed_over: Counter[str]
+) -> Iterator[_Settled]:
+    """Yield versions with their losses in virtual-time order; the clock runs ahead of them."""
+    under_way: deque[tuple[_Version, Future[Any] | dict[str, Any]]] = deque()
+    while True:
+        while len(under_way) < _LOOKAHEAD and (simulation.versions or simulation.advance()):
+            version = simulation.versions.popleft()
+            found = memo.get(version.recipe.key)
+            if found is None:
+                under_way.append((version, executor.start(version.recipe)))
+            else:
+                under_way.append((version, found))
+                _pass_over(version.recipe, passed_over)
+        if not under_way:
+            return
+        version, result = under_way.popleft()
+        if isinstance(result, Future):
+            result = result.result()
+            memo.put(version.recipe.key, result)
+        yield _Settled(version, result["loss"], result["parameters_sha256"])
+
+
+def _pass_over(recipe: Recipe, passed_over: Counter[str]) -> None:
+    """Count what needn't run because the result of ``recipe`` is known."""
+    for each in in_order([recipe], lambda r: r.result is PENDING and not r.passed_over):
+        each.passed_over = True
+        passed_over[each.operation.name] += 1
+
+
+def _row(simulation: Simulation, settled: _Settled) -> Evaluation:
+    version = settled.version
+    return Evaluation(
+        simulation.name,
+        simulation.seed,
+        version.progress,
+        version.time_ns,
+        simulation.samples(version.progress),
+        version.payload_bytes,
+        settled.loss,
+    )
+
+
+def _outcome(
+    simulation: Simulation,
+    last: _Settled,
+    evaluations: list[Evaluation],
+    stopped_by: str,
+    end_ns: int,
+    known: Counter[str],
+) -> Outcome:
+    """Cut the books at the end and sum them up."""
+    begun_s = time.thread_time()
+    name, seed, world = simulation.name, simulation.seed, simulation.world
+    by_loss = stopped_by == "loss"
+    updates = simulation.updates[: last.version.num_updates] if by_loss else simulation.updates
+    sent = world.messages[: last.version.num_messages] if by_loss else world.messages
+    messages = []
+    for message in sent:
+        if message.sent_ns > end_ns:
+            break
+        arrived_ns = world.arrivals.get(message.number)
+        if arrived_ns is not None and arrived_ns > end_ns:
+            arrived_ns = None
+        messages.append(message._replace(strategy=name, seed=seed, arrived_ns=arrived_ns))
+    busy = [
+        (node.rank, node.processor.busy_since_ns, end_ns)
+        for node in world.nodes
+        if node.processor.busy_since_ns is not None
+    ]
+    tiles = spans(simulation.num_nodes, [*simulation.work, *busy], messages, end_ns)
+    staleness = [update.staleness_updates for update in updates]
+    summary = {
+        "strategy": name,
+        "kind": simulation.strategy.kind,
+        "seed": seed,
+        "learning_rate": simulation.learning_rate,
+        "machines": simulation.num_nodes,
+        "server": simulation.server,
+        "stopped_by": stopped_by,
+        "stuck": simulation.who_waits() if stopped_by == "stuck" else None,
+        "end_ns": end_ns,
+        "time_to_target_ns": end_ns if by_loss else None,
+        "final_loss": evaluations[-1].loss,
+        "samples": simulation.samples(updates[-1].update if updates else 0),
+        "updates": len(updates),
+        "payload_bytes": sum(message.num_bytes for message in messages),
+        "mean_staleness_updates": sum(staleness) / len(staleness) if staleness else 0.0,
+        "unread_messages": sum(len(node.mailbox.unread) for node in world.nodes),
+        "parameters_sha256": last.parameters_sha256,
+    }
+    tiled = [tile._replace(strategy=name, seed=seed) for tile in tiles]
+    clock_s = simulation.clock_s + time.thread_time() - begun_s
+    return Outcome(evaluations, updates, messages, tiled, summary, known, clock_s)

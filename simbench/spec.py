@@ -1,0 +1,146 @@
+"""The frozen, strict base of everything a scenario file may hold, and choices among plug-ins.
+
+A folder of plug-ins becomes one tagged choice: ``Annotated[Model, OneOf("simbench.learning.models")]``
+reads ``{kind: gpt, layers: 2}`` as the class in that folder whose ``kind`` is ``gpt``. Packages
+outside simbench add classes by an entry point in the group of the folder's name.
+"""
+
+import difflib
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    SerializationInfo,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, core_schema
+
+
+class Spec(BaseModel):
+    """Anything a scenario file may contain: frozen, and a misspelt key is an error."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        # pydantic's own message for this doesn't say what the key might have been.
+        if isinstance(data, Mapping):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise unknown_name(str(key), list(cls.model_fields), "key")
+        return data
+
+
+BY_CONTENTS: Final = "by contents"
+"""Context of ``model_dump`` in which files are told by the SHA-256 of their contents."""
+
+
+def dump_by_contents(spec: Spec) -> dict[str, Any]:
+    """Return ``spec`` as JSON holds it, each file that it names replaced by its contents' hash."""
+    return spec.model_dump(mode="json", context=BY_CONTENTS)
+
+
+def _find(path: object, info: ValidationInfo) -> str:
+    if not isinstance(path, str):
+        raise ValueError(f"expected the path of a file; got {path!r}")
+    # In a scenario file, paths are relative to that file; its folder is the context.
+    found = Path(info.context or "") / path
+    if not found.is_file():
+        raise ValueError(f"there is no file {str(found)!r}")
+    return str(found)
+
+
+def _tell(path: str, info: SerializationInfo) -> str:
+    if info.context == BY_CONTENTS:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return path
+
+
+InputFile = Annotated[str, BeforeValidator(_find), PlainSerializer(_tell, return_type=str)]
+"""A file that must exist. Keys and run ids contain its contents, never its name."""
+
+
+def unknown_name(name: str, names: list[str], what: str) -> PydanticCustomError:
+    """Return the error for a ``name`` that isn't among ``names``: it tells the nearest one."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return PydanticCustomError(
+        "unknown_name",
+        "unknown {what} '{name}'; {hint}(known: {known})",
+        {"what": what, "name": name, "hint": hint, "known": ", ".join(names), "key": name},
+    )
+
+
+@functools.cache
+def discover(package: str, base: type[Spec]) -> dict[str, type[Any]]:
+    """Return every final class of ``base`` in the folder ``package`` and its entry points, by kind.
+
+    Raises:
+        ValueError: two classes claim the same kind.
+    """
+    folder = importlib.import_module(package)
+    modules = [
+        importlib.import_module(f"{package}.{module.name}")
+        for module in pkgutil.iter_modules(folder.__path__)
+    ]
+    candidates = [
+        member for module in modules for _, member in inspect.getmembers(module, inspect.isclass)
+    ]
+    candidates += [
+        entry.load() for entry in importlib.metadata.entry_points(group=package)
+    ]
+    found: dict[str, type[Any]] = {}
+    for member in candidates:
+        if not issubclass(member, base) or inspect.isabstract(member) or member is base:
+            continue
+        kind = member.model_fields["kind"].default
+        if found.setdefault(kind, member) is not member:
+            raise ValueError(f"{found[kind]} and {member} both call themselves {kind!r}")
+    return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a field that takes one plug-in of the folder ``package``, chosen by its ``kind``."""
+
+    package: str
+
+    def __get_pydantic_core_schema__(
+        self, base: type[Spec], handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Build the tagged union over the classes that are there now."""
+        classes = discover(self.package, base)
+
+        def kind_of(data: Any) -> str:
+            kind = data.get("kind") if isinstance(data, Mapping) else getattr(data, "kind", None)
+            if kind is None:
+                raise PydanticCustomError(
+                    "no_kind",
+                    "expected a mapping with a 'kind' (one of: {known})",
+                    {"known": ", ".join(classes)},
+                )
+            if kind not in classes:
+                raise unknown_name(str(kind), list(classes), "kind")
+            return str(kind)
+
+        return core_schema.tagged_union_schema(
+            {kind: handler.generate_schema(member) for kind, member in classes.items()},
+            discriminator=kind_of,
+        )

@@ -1,0 +1,1 @@
+"""The strategies, one file each; a new file here is a new ``kind`` under ``strategies:``."""

@@ -1,0 +1,127 @@
+"""Quantities with units: "10 Gbit/s" in a file, an integer of the smallest unit in the program.
+
+1 Mbit is 10^6 bit, 1 MB is 10^6 bytes, 1 MiB is 2^20 bytes, and nothing else is accepted.
+"""
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
+
+TIME_NS = {
+    "h": 3600 * 10**9,
+    "min": 60 * 10**9,
+    "s": 10**9,
+    "ms": 10**6,
+    "us": 10**3,
+    "ns": 1,
+}
+SIZE_BYTES = {
+    "TB": 10**12,
+    "TiB": 2**40,
+    "GB": 10**9,
+    "GiB": 2**30,
+    "MB": 10**6,
+    "MiB": 2**20,
+    "kB": 10**3,
+    "KiB": 2**10,
+    "B": 1,
+}
+LINK_RATE_BPS = {
+    "Tbit/s": 10**12,
+    "Gbit/s": 10**9,
+    "Mbit/s": 10**6,
+    "kbit/s": 10**3,
+    "bit/s": 1,
+}
+COMPUTE_RATE_FLOPS = {
+    "PFLOP/s": 10**15,
+    "TFLOP/s": 10**12,
+    "GFLOP/s": 10**9,
+    "MFLOP/s": 10**6,
+    "kFLOP/s": 10**3,
+    "FLOP/s": 1,
+}
+
+_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([A-Za-z/]+)\s*")
+
+
+def parse(text: object, units: Mapping[str, int]) -> int:
+    """Return ``text`` (such as ``"2.5 ms"``) as a whole number of the smallest unit.
+
+    >>> parse("2.5 ms", TIME_NS)
+    2500000
+
+    Raises:
+        ValueError: no unit, an unknown unit, or finer than the smallest unit.
+    """
+    match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
+    if match is None or match[2] not in units:
+        raise ValueError(f"expected a number and one of {', '.join(units)}; got {text!r}")
+    amount = Fraction(match[1]) * units[match[2]]
+    if amount.denominator != 1:
+        raise ValueError(f"{text!r} is finer than one {min(units, key=lambda unit: units[unit])}")
+    return int(amount)
+
+
+def render(amount: int, units: Mapping[str, int]) -> str:
+    """Return ``amount`` in the largest unit that holds it exactly; ``parse`` reads it back.
+
+    >>> render(2_500_000, TIME_NS), render(10**10, LINK_RATE_BPS)
+    ('2500 us', '10 Gbit/s')
+    """
+    unit = max(
+        (name for name, size in units.items() if amount % size == 0), key=lambda name: units[name]
+    )
+    if amount == 0:
+        unit = min(units, key=lambda name: units[name])
+    return f"{amount // units[unit]} {unit}"
+
+
+class _Quantity:
+    """Makes the pydantic type of a quantity: text with a unit in files, an integer in Python."""
+
+    def __init__(self, units: Mapping[str, int], example: str, positive: bool) -> None:
+        self.units, self.example, self.positive = units, example, positive
+
+    def read(self, value: object, info: ValidationInfo) -> int:
+        """Parse text; take an integer as it is, but only from Python code, never from a file."""
+        if info.context is None and type(value) is int:
+            amount = value
+        else:
+            amount = parse(value, self.units)
+        if amount < self.positive:
+            raise ValueError(f"must be {'above' if self.positive else 'at least'} 0; got {value!r}")
+        return amount
+
+    def annotations(self) -> tuple[object, ...]:
+        names = "|".join(re.escape(unit) for unit in self.units)
+        return (
+            BeforeValidator(self.read),
+            PlainSerializer(
+                lambda amount: render(amount, self.units), return_type=str, when_used="json"
+            ),
+            WithJsonSchema(
+                {
+                    "type": "string",
+                    "pattern": rf"^\s*\d+(\.\d+)?([eE][+-]?\d+)?\s*({names})\s*$",
+                    "examples": [self.example],
+                }
+            ),
+        )
+
+
+Nanoseconds = Annotated[int, *_Quantity(TIME_NS, "50 ms", positive=False).annotations()]
+"""A duration of zero or more: "50 ms"."""
+PositiveNanoseconds = Annotated[int, *_Quantity(TIME_NS, "50 ms", positive=True).annotations()]
+"""A duration above zero: "10 min"."""
+Bytes = Annotated[int, *_Quantity(SIZE_BYTES, "25 MiB", positive=True).annotations()]
+"""A size: "25 MiB"."""
+BitsPerSecond = Annotated[int, *_Quantity(LINK_RATE_BPS, "10 Gbit/s", positive=True).annotations()]
+"""The rate of a link: "10 Gbit/s"."""
+FlopsPerSecond = Annotated[
+    int, *_Quantity(COMPUTE_RATE_FLOPS, "2 TFLOP/s", positive=True).annotations()
+]
+"""The rate of a machine: "2 TFLOP/s"."""
