@@ -47,12 +47,8 @@ class Mailbox:
 
     def put(self, mail: Mail) -> None:
         """Hand ``mail`` to the first reader who wants it, or keep it."""
-        for reader in self.readers:
-            if reader.matches(mail):
-                self.readers.remove(reader)
-                reader.succeed(mail)
-                return
-        self.unread.append(mail)
+        if not self._hand_out(mail):
+            self.unread.append(mail)
 
     def receive(self, tag: str | None, sender: int | None) -> Receive:
         """Return the event of the oldest matching mail, there already or still to come."""
@@ -66,8 +62,16 @@ class Mailbox:
         return reader
 
     def undo(self, reader: Receive) -> None:
-        """Stop waiting; mail that was handed out already goes back to the front."""
+        """Stop waiting; mail that was handed out goes to the next reader, or back to the front."""
         if reader in self.readers:
             self.readers.remove(reader)
-        elif reader.triggered:
+        elif reader.triggered and not self._hand_out(reader.value):
             self.unread.insert(0, reader.value)
+
+    def _hand_out(self, mail: Mail) -> bool:
+        for reader in self.readers:
+            if reader.matches(mail):
+                self.readers.remove(reader)
+                reader.succeed(mail)
+                return True
+        return False

@@ -185,8 +185,9 @@ class Node:
     def race(self, *words: Work | Receive) -> Generator[Event, Any, Work | Receive]:
         """Wait for the first of ``words`` and undo the others; return the winner.
 
-        At the same instant the first in the call wins. Work that is undone stops and leaves the
-        processor free; mail that had been handed out goes back to the front of the mailbox.
+        At the same instant the clock's order decides, in which work is a message to oneself; of
+        words that were done before the call, the first in it wins. Work that is undone stops and
+        leaves the processor free; mail that had been handed out goes back to the mailbox's front.
         """
         yield self._clock.any_of(words)
         winner = next(word for word in words if word.processed)

@@ -5,12 +5,12 @@ name and renamed when whole, so a folder that exists is complete.
 """
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -105,13 +105,20 @@ class RunFolder:
         rows: Mapping[str, Iterable[tuple[Any, ...]]],
         summary: Mapping[str, Any],
         provenance: Mapping[str, Any],
+        files: Mapping[str, Path] = MappingProxyType({}),
     ) -> None:
-        """Write everything or nothing; a whole folder that was there before is replaced."""
+        """Write everything or nothing; a whole folder that was there before is replaced.
+
+        ``files`` are those that the scenario names, by their places in the folder.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self.path.parent))
         try:
             temporary.chmod(0o755)
             (temporary / "scenario.yaml").write_text(scenario_yaml, encoding="utf-8")
+            for place, file in files.items():
+                (temporary / place).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, temporary / place)
             for name, row in TABLES.items():
                 columns = list(zip(*rows[name], strict=True)) or [()] * len(schema(row))
                 arrays = [pa.array(c, f.type) for c, f in zip(columns, schema(row), strict=True)]
@@ -124,9 +131,14 @@ class RunFolder:
             _write_json(temporary / "provenance.json", provenance)
             if self.path.exists():
                 shutil.rmtree(self.path)
-            os.replace(temporary, self.path)
+            temporary.replace(self.path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def replace(self, other: "RunFolder") -> None:
+        """Take the place of ``other``, which is lost."""
+        shutil.rmtree(other.path)
+        self.path.replace(other.path)
 
     def table(self, name: str) -> pd.DataFrame:
         """Return one table, columns as in its row type; integers that may be missing are Int64."""

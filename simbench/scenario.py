@@ -8,16 +8,34 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 import simbench
 from simbench.cluster.cluster import Cluster
+from simbench.cluster.jitter import Jitter
+from simbench.cluster.machine import Machine
 from simbench.execution.identity import source_hash
+from simbench.learning.dataset import Dataset
+from simbench.learning.model import Model
+from simbench.learning.optimizer import Optimizer
 from simbench.learning.task import Task
 from simbench.network.collective import AllReduce
 from simbench.network.collectives.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Topology
 from simbench.seeds import generator
-from simbench.spec import OneOf, Spec, dump_by_contents
+from simbench.spec import OneOf, Spec, dump_by_contents, misfit
 from simbench.strategy import Strategy
 from simbench.units import PositiveNanoseconds
+
+
+CHOICES: dict[str, tuple[str, type[Spec]]] = {
+    "strategies": ("simbench.strategies", Strategy),
+    "task.model": ("simbench.learning.models", Model),
+    "task.data": ("simbench.learning.datasets", Dataset),
+    "task.optimizer": ("simbench.learning.optimizers", Optimizer),
+    "cluster.machine": ("simbench.cluster.machines", Machine),
+    "cluster.machine.jitter": ("simbench.cluster.jitters", Jitter),
+    "network": ("simbench.network.topologies", Topology),
+    "all_reduce": ("simbench.network.collectives", AllReduce),
+}
+"""Keys that take one plug-in of a folder: the folder and the base of its classes."""
 
 
 class Stop(Spec):
@@ -66,19 +84,25 @@ class Scenario(Spec):
     @model_validator(mode="after")
     def _fits_together(self) -> "Scenario":
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds: each counts once; got {list(self.seeds)}")
+            raise misfit(("seeds",), f"each counts once; got {list(self.seeds)}")
         for name, strategy in self.strategies.items():
             place = strategy.server_place
             if isinstance(place, int) and place >= self.cluster.nodes:
-                raise ValueError(
-                    f"strategies.{name}.server: node {place} doesn't exist: {self.cluster.nodes} "
-                    f"nodes have the ranks 0 to {self.cluster.nodes - 1}"
+                raise misfit(
+                    ("strategies", name, "server"),
+                    f"node {place} doesn't exist: {self.cluster.nodes} nodes have the ranks "
+                    f"0 to {self.cluster.nodes - 1}",
                 )
-        # Raises where the data are too few for that many shards, or FLOPs can't be counted.
         last = self.cluster.nodes - 1
         draw = generator(0, "check", last, 0)
-        self.task.data.batch(draw, last, self.cluster.nodes, 1, self.task.model.length)
-        self.cluster.machine.step_ns(self.task.step_flops)
+        try:
+            self.task.data.batch(draw, last, self.cluster.nodes, 1, self.task.model.length)
+        except ValueError as error:  # too few for that many shards
+            raise misfit(("task", "data"), str(error)) from None
+        try:
+            self.cluster.machine.step_ns(self.task.step_flops)
+        except ValueError as error:  # FLOPs can't be counted
+            raise misfit(("cluster", "machine"), str(error)) from None
         return self
 
     @property

@@ -1,6 +1,7 @@
 """Scenario files: YAML in and out, with errors that name file, line and key."""
 
 import io
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from simbench.scenario import Scenario
+from simbench.spec import Packing
 
 
 class ScenarioError(ValueError):
@@ -31,27 +33,48 @@ def load(path: Path, sets: Sequence[str] = ()) -> Scenario:
         raise ScenarioError(f"{path}: can't be read: {reason}") from None
     try:
         tree = YAML().load(text)
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ScenarioError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+    except YAMLError as error:
+        line, problem = _yaml_problem(error)
+        raise ScenarioError(f"{path}:{line}: not valid YAML: {problem}") from None
     if not isinstance(tree, CommentedMap):
         raise ScenarioError(f"{path}:1: expected a mapping of keys such as 'name' and 'strategies'")
     laid_over = [_lay_over(tree, assignment) for assignment in sets]
     try:
         return Scenario.model_validate(_plain(tree), context=str(path.parent))
     except ValidationError as error:
-        messages = [_explain(path, tree, each, laid_over) for each in error.errors()]
+        expected: dict[str, list[str]] = {}
+        for each in error.errors():
+            where, what = _explain(path, tree, each, laid_over)
+            expected.setdefault(where, []).append(what)
+        messages = [f"{where}: {_either(what)}" for where, what in expected.items()]
         raise ScenarioError("\n".join(messages)) from None
 
 
-def dump(scenario: Scenario) -> str:
-    """Return ``scenario`` as YAML with every default written out; ``load`` reads it back."""
+def dump(scenario: Scenario, packing: Packing | None = None) -> str:
+    """Return ``scenario`` as YAML with every default written out; ``load`` reads it back.
+
+    With ``packing``, files are told by their places in the folder that it describes.
+    """
     yaml = YAML()
     yaml.default_flow_style = False
     yaml.width = 100
     out = io.StringIO()
-    yaml.dump(scenario.model_dump(mode="json"), out)
+    yaml.dump(scenario.model_dump(mode="json", context=packing), out)
     return out.getvalue()
+
+
+def pack(scenario: Scenario, folder: Path) -> Path:
+    """Write ``scenario`` and every file that it names into ``folder``; return the YAML file.
+
+    The folder can be moved anywhere: what it holds doesn't tell where the files came from.
+    """
+    packing = Packing()
+    text = dump(scenario, packing)
+    for place, file in packing.files.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, folder / place)
+    (folder / "scenario.yaml").write_text(text, encoding="utf-8")
+    return folder / "scenario.yaml"
 
 
 def _plain(tree: Any) -> Any:
@@ -72,11 +95,14 @@ def _lay_over(tree: CommentedMap, assignment: str) -> tuple[str, ...]:
     name, equals, text = assignment.partition("=")
     keys = tuple(name.strip().split("."))
     if not equals or not all(keys):
-        raise ScenarioError(f"--set {assignment!r}: expected KEY=VALUE, such as network.latency=5ms")
+        raise ScenarioError(
+            f"--set {assignment!r}: expected KEY=VALUE, such as network.latency=5ms"
+        )
     try:
         value = YAML().load(text)
-    except MarkedYAMLError as error:
-        raise ScenarioError(f"--set {assignment!r}: not valid YAML: {error.problem}") from None
+    except YAMLError as error:
+        problem = _yaml_problem(error)[1]
+        raise ScenarioError(f"--set {assignment!r}: not valid YAML: {problem}") from None
     inner: Any = tree
     for depth, key in enumerate(keys[:-1]):
         inner = _step_into(inner, key, assignment, ".".join(keys[:depth]))
@@ -109,10 +135,18 @@ def _check_index(items: CommentedSeq, key: str, assignment: str, where: str) -> 
         )
 
 
+def _yaml_problem(error: YAMLError) -> tuple[int, str]:
+    """Return the line of a syntax error, and what is wrong there."""
+    if isinstance(error, MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        return mark.line + 1 if mark else 1, str(error.problem)
+    return 1, str(error).partition("\n")[0]
+
+
 def _explain(
     path: Path, tree: CommentedMap, error: ErrorDetails, laid_over: list[tuple[str, ...]]
-) -> str:
-    """Return "file:line: key: what was expected, what came"."""
+) -> tuple[str, str]:
+    """Return "file:line: key", and what was expected there and what came."""
     keys: list[str] = []
     line = 1
     inner: Any = tree
@@ -120,8 +154,6 @@ def _explain(
     context = error.get("ctx", {})
     if error["type"] == "unknown_name":
         location.append(context["key"] if context["what"] == "key" else "kind")
-    elif error["type"] == "no_kind":
-        pass
     for key in location:
         if isinstance(inner, CommentedMap) and key in inner:
             line = inner.lc.key(key)[0] + 1 if key in (inner.lc.data or {}) else line
@@ -129,19 +161,50 @@ def _explain(
         elif isinstance(inner, CommentedSeq) and isinstance(key, int) and key < len(inner):
             line = inner.lc.item(key)[0] + 1
             inner = inner[key]
-        elif error["type"] != "missing" or key != location[-1]:
+        elif error["type"] != "misfit" and (error["type"] != "missing" or key != location[-1]):
             continue  # the kind by which pydantic tells the members of a choice apart
         keys.append(str(key))
     where = f"{path}:{line}"
-    if any(keys[: len(each)] == list(each) for each in laid_over):
-        where = "--set"
-    return f"{where}: {'.'.join(keys) or 'scenario'}: {_say(error)}"
+    for each in laid_over:
+        if keys[: len(each)] == list(each):
+            where = f"--set {'.'.join(each)}"
+        elif keys == list(each[: len(keys)]):
+            where = f"{path}:{line} with --set {'.'.join(each)}"
+    return f"{where}: {'.'.join(keys) or 'scenario'}", _say(error)
+
+
+_EXPECTED = {
+    "int_type": "expected a whole number",
+    "float_type": "expected a number",
+    "string_type": "expected text",
+    "tuple_type": "expected a list",
+    "dict_type": "expected a mapping",
+    "string_pattern_mismatch": "expected text that matches {pattern}",
+    "too_short": "expected at least {min_length}",
+    "greater_than": "expected a number above {gt}",
+    "greater_than_equal": "expected a number of at least {ge}",
+    "less_than": "expected a number below {lt}",
+    "less_than_equal": "expected a number of at most {le}",
+}
+"""How errors of pydantic's own read in a file: it speaks of tuples and dictionaries."""
 
 
 def _say(error: ErrorDetails) -> str:
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] in ("value_error", "unknown_name", "no_kind"):
-        return message
+    if error["type"] in ("value_error", "unknown_name", "no_kind", "misfit"):
+        return error["msg"].removeprefix("Value error, ")
     if error["type"] == "missing":
         return "missing; this key has no default"
-    return f"{message.replace('Input should be', 'expected')}; got {error['input']!r}"
+    if error["type"] in _EXPECTED:
+        message = _EXPECTED[error["type"]].format(**error.get("ctx", {}))
+    else:
+        message = error["msg"].replace("Input should be", "expected")
+    got = list(error["input"]) if isinstance(error["input"], tuple) else error["input"]
+    return f"{message}; got {got!r}"
+
+
+def _either(messages: list[str]) -> str:
+    """Return one message where a key may hold several things and holds none of them."""
+    first, *others = messages
+    start, _, got = first.partition("; got ")
+    ways = [other.removeprefix("expected ").removesuffix(f"; got {got}") for other in others]
+    return " or ".join([start, *ways]) + (f"; got {got}" if got else "")

@@ -7,7 +7,7 @@ What lies behind the stop is cancelled.
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -147,6 +147,30 @@ class Simulation:
         while (next_ns := self.clock.next_ns) is not None and next_ns <= end_ns:
             self.clock.step()
 
+    def messages_until(self, end_ns: int, num_messages: int | None = None) -> list[Message]:
+        """Return the first ``num_messages`` sent, no later than ``end_ns``, as they stood then."""
+        kept = []
+        for message in self.world.messages[:num_messages]:
+            if message.sent_ns > end_ns:
+                break
+            arrived_ns = self.world.arrivals.get(message.number)
+            if arrived_ns is not None and arrived_ns > end_ns:
+                arrived_ns = None
+            kept.append(
+                message._replace(strategy=self.name, seed=self.seed, arrived_ns=arrived_ns)
+            )
+        return kept
+
+    def spans_until(self, end_ns: int, messages: list[Message]) -> list[Span]:
+        """Return what every node was doing from 0 to ``end_ns``."""
+        unfinished = [
+            (node.rank, node.processor.busy_since_ns, end_ns)
+            for node in self.world.nodes
+            if node.processor.busy_since_ns is not None
+        ]
+        tiles = spans(self.num_nodes, [*self.work, *unfinished], messages, end_ns)
+        return [tile._replace(strategy=self.name, seed=self.seed) for tile in tiles]
+
     def who_waits(self) -> str:
         """Return who waits for whom, for people."""
         waiting = [
@@ -229,13 +253,12 @@ def simulate(
 
     ``settled`` is called with each evaluation, in virtual-time order.
     """
-    fingerprint = ";".join(f"{k}={v}" for k, v in sorted(executor.fingerprint.items()))
     simulation = Simulation(
         scenario,
         strategy,
         seed,
         device=executor.device,
-        fingerprint=fingerprint,
+        fingerprint=fingerprint_text(executor),
         observe=lambda recipe: executor.start(recipe).result(),
     )
     passed_over: Counter[str] = Counter()
@@ -257,6 +280,16 @@ def simulate(
     simulation.finish_instant(end_ns)
     known = passed_over - (executor.passed_over_run - run_before)
     return _outcome(simulation, done[-1], rows, stopped_by or str(simulation.ended_by), end_ns, known)
+
+
+def fingerprint_text(executor: Executor) -> str:
+    """Return the executor's fingerprint as keys contain it."""
+    return join_fingerprint(executor.fingerprint)
+
+
+def join_fingerprint(fingerprint: Mapping[str, str]) -> str:
+    """Return ``fingerprint`` as one line of text."""
+    return ";".join(f"{name}={each}" for name, each in sorted(fingerprint.items()))
 
 
 def _settle(
@@ -312,29 +345,16 @@ def _outcome(
 ) -> Outcome:
     """Cut the books at the end and sum them up."""
     begun_s = time.thread_time()
-    name, seed, world = simulation.name, simulation.seed, simulation.world
     by_loss = stopped_by == "loss"
     updates = simulation.updates[: last.version.num_updates] if by_loss else simulation.updates
-    sent = world.messages[: last.version.num_messages] if by_loss else world.messages
-    messages = []
-    for message in sent:
-        if message.sent_ns > end_ns:
-            break
-        arrived_ns = world.arrivals.get(message.number)
-        if arrived_ns is not None and arrived_ns > end_ns:
-            arrived_ns = None
-        messages.append(message._replace(strategy=name, seed=seed, arrived_ns=arrived_ns))
-    busy = [
-        (node.rank, node.processor.busy_since_ns, end_ns)
-        for node in world.nodes
-        if node.processor.busy_since_ns is not None
-    ]
-    tiles = spans(simulation.num_nodes, [*simulation.work, *busy], messages, end_ns)
+    num_messages = last.version.num_messages if by_loss else None
+    messages = simulation.messages_until(end_ns, num_messages)
+    tiles = simulation.spans_until(end_ns, messages)
     staleness = [update.staleness_updates for update in updates]
     summary = {
-        "strategy": name,
+        "strategy": simulation.name,
         "kind": simulation.strategy.kind,
-        "seed": seed,
+        "seed": simulation.seed,
         "learning_rate": simulation.learning_rate,
         "machines": simulation.num_nodes,
         "server": simulation.server,
@@ -347,9 +367,8 @@ def _outcome(
         "updates": len(updates),
         "payload_bytes": sum(message.num_bytes for message in messages),
         "mean_staleness_updates": sum(staleness) / len(staleness) if staleness else 0.0,
-        "unread_messages": sum(len(node.mailbox.unread) for node in world.nodes),
+        "unread_messages": sum(len(node.mailbox.unread) for node in simulation.world.nodes),
         "parameters_sha256": last.parameters_sha256,
     }
-    tiled = [tile._replace(strategy=name, seed=seed) for tile in tiles]
     clock_s = simulation.clock_s + time.thread_time() - begun_s
-    return Outcome(evaluations, updates, messages, tiled, summary, known, clock_s)
+    return Outcome(evaluations, updates, messages, tiles, summary, known, clock_s)

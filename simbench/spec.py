@@ -13,7 +13,7 @@ import importlib.metadata
 import inspect
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -24,6 +24,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     PlainSerializer,
     SerializationInfo,
+    ValidationError,
     ValidationInfo,
     model_validator,
 )
@@ -67,10 +68,23 @@ def _find(path: object, info: ValidationInfo) -> str:
     return str(found)
 
 
+@dataclass
+class Packing:
+    """Context of ``model_dump`` in which each file gets a place in a folder, the same everywhere."""
+
+    files: dict[str, Path] = field(default_factory=dict)
+    """Place in the folder -> the file that belongs there; filled by the dump."""
+
+
 def _tell(path: str, info: SerializationInfo) -> str:
-    if info.context == BY_CONTENTS:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return path
+    if info.context is None:
+        return path
+    contents = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    if not isinstance(info.context, Packing):
+        return contents
+    place = f"files/{contents[:8]}/{Path(path).name}"
+    info.context.files[place] = Path(path)
+    return place
 
 
 InputFile = Annotated[str, BeforeValidator(_find), PlainSerializer(_tell, return_type=str)]
@@ -85,6 +99,14 @@ def unknown_name(name: str, names: list[str], what: str) -> PydanticCustomError:
         "unknown_name",
         "unknown {what} '{name}'; {hint}(known: {known})",
         {"what": what, "name": name, "hint": hint, "known": ", ".join(names), "key": name},
+    )
+
+
+def misfit(keys: tuple[str | int, ...], message: str) -> ValidationError:
+    """Return the error that a validator raises for what lies under ``keys`` of its spec."""
+    what = PydanticCustomError("misfit", "{message}", {"message": message})
+    return ValidationError.from_exception_data(
+        "misfit", [{"type": what, "loc": keys, "input": None}]
     )
 
 
@@ -103,9 +125,7 @@ def discover(package: str, base: type[Spec]) -> dict[str, type[Any]]:
     candidates = [
         member for module in modules for _, member in inspect.getmembers(module, inspect.isclass)
     ]
-    candidates += [
-        entry.load() for entry in importlib.metadata.entry_points(group=package)
-    ]
+    candidates += [entry.load() for entry in importlib.metadata.entry_points(group=package)]
     found: dict[str, type[Any]] = {}
     for member in candidates:
         if not issubclass(member, base) or inspect.isabstract(member) or member is base:
@@ -128,8 +148,9 @@ class OneOf:
         """Build the tagged union over the classes that are there now."""
         classes = discover(self.package, base)
 
-        def kind_of(data: Any) -> str:
-            kind = data.get("kind") if isinstance(data, Mapping) else getattr(data, "kind", None)
+        def check(data: Any) -> Any:
+            # A discriminator may not raise: pydantic would let the error through as it is.
+            kind = kind_of(data)
             if kind is None:
                 raise PydanticCustomError(
                     "no_kind",
@@ -137,10 +158,15 @@ class OneOf:
                     {"known": ", ".join(classes)},
                 )
             if kind not in classes:
-                raise unknown_name(str(kind), list(classes), "kind")
-            return str(kind)
+                raise unknown_name(kind, list(classes), "kind")
+            return data
 
-        return core_schema.tagged_union_schema(
+        def kind_of(data: Any) -> str | None:
+            kind = data.get("kind") if isinstance(data, Mapping) else getattr(data, "kind", None)
+            return None if kind is None else str(kind)
+
+        choice = core_schema.tagged_union_schema(
             {kind: handler.generate_schema(member) for kind, member in classes.items()},
             discriminator=kind_of,
         )
+        return core_schema.no_info_before_validator_function(check, choice)

@@ -45,7 +45,7 @@ COMPUTE_RATE_FLOPS = {
     "FLOP/s": 1,
 }
 
-_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([A-Za-z/]+)\s*")
+_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?)\s*([A-Za-z/]+)\s*")
 
 
 def parse(text: object, units: Mapping[str, int]) -> int:
@@ -106,7 +106,7 @@ class _Quantity:
             WithJsonSchema(
                 {
                     "type": "string",
-                    "pattern": rf"^\s*\d+(\.\d+)?([eE][+-]?\d+)?\s*({names})\s*$",
+                    "pattern": rf"^\s*\d+(\.\d+)?([eE][+-]?\d{{1,2}})?\s*({names})\s*$",
                     "examples": [self.example],
                 }
             ),

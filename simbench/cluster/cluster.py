@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from simbench.cluster.machine import Machine
 from simbench.cluster.machines.flops import Flops
 from simbench.seeds import generator
-from simbench.spec import OneOf, Spec
+from simbench.spec import OneOf, Spec, misfit
 
 
 class Straggler(Spec):
@@ -31,12 +31,13 @@ class Cluster(Spec):
 
     @model_validator(mode="after")
     def _stragglers_exist(self) -> "Cluster":
-        for straggler in self.stragglers:
+        for index, straggler in enumerate(self.stragglers):
             for rank in straggler.nodes:
                 if rank >= self.nodes:
-                    raise ValueError(
-                        f"straggler node {rank} doesn't exist: {self.nodes} nodes have the ranks "
-                        f"0 to {self.nodes - 1}"
+                    raise misfit(
+                        ("stragglers", index, "nodes"),
+                        f"node {rank} doesn't exist: {self.nodes} nodes have the ranks "
+                        f"0 to {self.nodes - 1}",
                     )
         return self
 

@@ -26,6 +26,11 @@ class Executor(Protocol):
         ...
 
     @property
+    def width(self) -> int:
+        """How many operations it computes side by side."""
+        ...
+
+    @property
     def operations_run(self) -> Counter[str]:
         """How many operations of each name were really computed."""
         ...

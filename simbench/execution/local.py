@@ -48,6 +48,11 @@ class LocalExecutor:
         return f"in process, {len(self._threads)} threads"
 
     @property
+    def width(self) -> int:
+        """How many operations are computed side by side."""
+        return len(self._threads)
+
+    @property
     def operations_run(self) -> Counter[str]:
         """How many operations of each name were computed."""
         return self._schedule.operations_run
@@ -87,8 +92,8 @@ class LocalExecutor:
         while True:
             with self._changed:
                 if task is not None:
-                    freed = self._schedule.finish(task, result)
-                    self._changed.notify(max(0, len(freed) - 1))
+                    self._schedule.finish(task, result)
+                    self._changed.notify(len(self._schedule.ready[0]))
                     future, task = task.future, None
                     if future is not None and not future.cancelled():
                         future.set_result(result)

@@ -19,13 +19,14 @@ from simbench.execution.values import PENDING, Recipe, in_order
 class Task:
     """A recipe that somebody waits for, with the number of inputs that it still lacks."""
 
-    __slots__ = ("dependents", "future", "lane", "number", "recipe", "waiting_for")
+    __slots__ = ("begun", "dependents", "future", "lane", "number", "recipe", "waiting_for")
 
     def __init__(self, recipe: Recipe, number: int, lane: int) -> None:
         self.recipe = recipe
         self.number = number
         self.lane = lane
         self.waiting_for = 0
+        self.begun = False
         self.dependents: list[Task] = []
         self.future: Future[Any] | None = None
 
@@ -53,39 +54,48 @@ class Schedule:
         for each in in_order([recipe], lambda r: r.result is PENDING and r.key not in self._tasks):
             task = Task(each, next(self._numbers), self._lane_of(each))
             self._tasks[each.key] = task
-            for key in {given.key for given in each.inputs if given.result is PENDING}:
-                self._tasks[key].dependents.append(task)
-                task.waiting_for += 1
+            for key in {r.key for r in each.inputs if r.result is PENDING}:
+                given = self._tasks[key]
+                if not (given.begun and given.lane == task.lane):
+                    given.dependents.append(task)
+                    task.waiting_for += 1
             if not task.waiting_for:
                 heapq.heappush(self.ready[task.lane], task)
         task = self._tasks[recipe.key]
         task.future = task.future or Future()
         return task.future
 
-    def dependents(self, recipe: Recipe) -> list[Task]:
-        """Return the tasks that wait for ``recipe``."""
-        return self._tasks[recipe.key].dependents
-
     def take(self, lane: int) -> Task | None:
         """Return the next ready task of ``lane``, or None."""
         return heapq.heappop(self.ready[lane]) if self.ready[lane] else None
 
-    def finish(self, task: Task, result: Any) -> list[Task]:
-        """Settle ``task``; return the tasks that became ready by it, which are queued now."""
+    def begin(self, task: Task) -> None:
+        """Release the tasks of the same lane that wait for ``task``.
+
+        For lanes that work in order: they may be given those before ``task`` is done.
+        """
+        task.begun = True
+        here = [dependent for dependent in task.dependents if dependent.lane == task.lane]
+        task.dependents = [each for each in task.dependents if each.lane != task.lane]
+        for dependent in here:
+            self._release(dependent)
+
+    def finish(self, task: Task, result: Any) -> None:
+        """Settle ``task`` and release the tasks that still wait for it."""
         task.recipe.settle(result)
         name = task.recipe.operation.name
         self.operations_run[name] += 1
         if task.recipe.passed_over:
             self.passed_over_run[name] += 1
         if self._tasks.pop(task.recipe.key, None) is None:
-            return []  # cancelled while it ran
-        freed = []
+            return  # cancelled while it ran
         for dependent in task.dependents:
-            dependent.waiting_for -= 1
-            if not dependent.waiting_for:
-                heapq.heappush(self.ready[dependent.lane], dependent)
-                freed.append(dependent)
-        return freed
+            self._release(dependent)
+
+    def _release(self, task: Task) -> None:
+        task.waiting_for -= 1
+        if not task.waiting_for:
+            heapq.heappush(self.ready[task.lane], task)
 
     def clear(self) -> list[Future[Any]]:
         """Forget every task; return the futures that were promised and not kept."""

@@ -34,6 +34,8 @@ class Course:
     stale: bool = False
     learning_rate: float = 0.3
     stuck: str | None = None
+    spread: float = 0.2
+    """How much longer the steps are on each further seed."""
 
 
 AVERAGING = Course("averaging", 1, 0.5, 0.3)
@@ -43,6 +45,24 @@ ALL = (AVERAGING, PARAMETER_SERVER, ASYNCHRONOUS)
 BUDGET_S = 12
 
 MakeRun = Callable[..., RunFolder]
+
+
+@pytest.fixture
+def alone() -> Course:
+    """Return the course of a strategy without a server."""
+    return AVERAGING
+
+
+@pytest.fixture
+def stale() -> Course:
+    """Return the course of a strategy whose workers don't wait for each other."""
+    return ASYNCHRONOUS
+
+
+@pytest.fixture(scope="session")
+def write() -> MakeRun:
+    """Return ``write_run``, for tests that choose the folder themselves."""
+    return write_run
 
 
 @pytest.fixture
@@ -70,10 +90,7 @@ def write_run(
 ) -> RunFolder:
     """Write the records of these courses."""
     rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in TABLES}
-    runs = []
-    for course in courses:
-        for seed in seeds:
-            runs.append(_one(course, seed, target, most_steps, rows))
+    runs = [_one(course, seed, target, most_steps, rows) for course in courses for seed in seeds]
     folder = RunFolder(path)
     folder.write(
         SCENARIO,
@@ -104,7 +121,7 @@ def _one(
     most_steps: int | None,
     rows: Mapping[str, list[tuple[Any, ...]]],
 ) -> dict[str, Any]:
-    step_ns = round(course.step_s * (1 + 0.2 * seed) * SECOND)
+    step_ns = round(course.step_s * (1 + course.spread * seed) * SECOND)
     steps = BUDGET_S * SECOND // step_ns if most_steps is None else most_steps
     losses = [round(5 - course.fall * step, 9) for step in range(steps + 1)]
     reached = next((k for k, loss in enumerate(losses) if target and loss <= target), None)

@@ -1,0 +1,29 @@
+# Everything on a fresh machine: Python 3.11 to 3.13 and make.
+PYTHON ?= python3
+# For PyTorch's CPU-only builds: make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_ARGS ?=
+VENV = .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test check reference clean
+
+demo: $(VENV)/.ready  ## Train the quickstart on Ray actors and write its report
+	$(BIN)/simbench run scenarios/quickstart.yaml
+
+test: $(VENV)/.ready  ## Pass all checks and tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pytest
+
+reference: $(VENV)/.ready  ## Make the committed run and report of the quickstart anew
+	$(BIN)/python scripts/reference.py
+
+clean:  ## Remove the environment and what was run
+	rm -rf $(VENV)
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable ".[dev]"
+	touch $@

@@ -1,0 +1,39 @@
+"""``simbench list``: the plug-ins that a scenario may choose from."""
+
+import inspect
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from simbench.cli import _terminal as terminal
+from simbench.cli._terminal import out
+
+
+def command(
+    key: Annotated[
+        str | None,
+        typer.Argument(help="Only what fits this key, such as strategies.", show_default=False),
+    ] = None,
+    as_json: terminal.AsJson = False,
+) -> None:
+    """List every kind that a scenario may choose, by the key that it goes under."""
+    from simbench.scenario import CHOICES
+    from simbench.spec import discover
+
+    if key is not None and key not in CHOICES:
+        raise terminal.RequestError(f"{key}: not a key with a choice; those are {', '.join(CHOICES)}")
+    rows = [
+        (where, kind, inspect.cleandoc(found.__doc__ or "").partition("\n")[0])
+        for where, (package, base) in CHOICES.items()
+        for kind, found in discover(package, base).items()
+        if key in (None, where)
+    ]
+    if as_json:
+        out.print_json(json.dumps([dict(zip(("key", "kind", "about"), r, strict=True)) for r in rows]))
+        return
+    table = Table("key", "kind", "what it is")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)

@@ -1,0 +1,176 @@
+"""``simbench run``: train every strategy of a scenario on its virtual clock, and report."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from simbench.cli import _terminal as terminal
+from simbench.cli._terminal import err, out
+
+if TYPE_CHECKING:
+    from simbench.execution.executor import Executor
+    from simbench.execution.memo import Memo
+    from simbench.records import RunFolder
+    from simbench.run import Progress as RunProgress
+    from simbench.scenario import Scenario
+
+
+class ExecutorKind(StrEnum):
+    """Who computes."""
+
+    ray = "ray"
+    local = "local"
+
+
+def command(
+    scenario_file: terminal.ScenarioFile,
+    sets: terminal.Sets = None,
+    seed: terminal.Seeds = None,
+    executor: Annotated[
+        ExecutorKind, typer.Option(help="Ray actors, or threads of this process.")
+    ] = ExecutorKind.ray,
+    nodes_per_actor: Annotated[
+        int | None,
+        typer.Option(min=1, help="Nodes that one actor stands in for.", show_default="by cores"),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Join this Ray cluster (HOST:PORT or auto).", show_default="start one"),
+    ] = None,
+    results: terminal.ResultsFolder = Path("results"),
+    reports: terminal.ReportsFolder = Path("reports"),
+    cache: terminal.CacheFolder = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Train even what is known; compare with it.")
+    ] = False,
+    as_json: terminal.AsJson = False,
+) -> None:
+    """Train every strategy on its virtual clock; write records and a report; say who is first.
+
+    The same question has the same folder: one that is whole is shown, not computed again.
+    """
+    from simbench.execution.memo import Memo, default_folder
+    from simbench.run import run_folder
+
+    scenario = terminal.read_scenario(scenario_file, sets, seed)
+    if executor is ExecutorKind.local and (address or nodes_per_actor):
+        raise terminal.RequestError("--address and --nodes-per-actor are for --executor ray")
+    folder = run_folder(scenario, results)
+    if folder.exists and not no_cache:
+        err.print(f"{folder.path} is whole already, so nothing is computed; --no-cache would.")
+    else:
+        memo = Memo(None if no_cache else cache or default_folder())
+        begun_s = time.perf_counter()
+        with _started(executor, scenario, nodes_per_actor, address) as started:
+            startup_s = time.perf_counter() - begun_s
+            _announce(scenario, started, memo, startup_s)
+            _compute(scenario, started, memo, folder, startup_s)
+    _show(folder, reports, as_json)
+    if any(run["stopped_by"] == "stuck" for run in folder.summary["runs"]):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _started(
+    kind: ExecutorKind, scenario: "Scenario", nodes_per_actor: int | None, address: str | None
+) -> Iterator["Executor"]:
+    executor: Executor
+    if kind is ExecutorKind.local:
+        from simbench.execution.local import LocalExecutor
+
+        executor = LocalExecutor()
+    else:
+        from simbench.ray_cluster.executor import RayExecutor
+
+        err.print("starting Ray actors ..." if address is None else f"joining {address} ...")
+        with terminal.wrong_requests():
+            executor = RayExecutor(scenario.cluster.nodes, nodes_per_actor, address)
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+def _announce(scenario: "Scenario", executor: "Executor", memo: "Memo", startup_s: float) -> None:
+    """Say what the run will take, before it does."""
+    from simbench.estimate import estimate
+
+    expected = estimate(scenario, executor, memo)
+    err.print(
+        f"{scenario.name}: {len(scenario.strategies)} strategies x {len(scenario.seeds)} seeds on "
+        f"{executor.description} (started in {startup_s:.1f} s)\n{expected}"
+    )
+
+
+def _compute(
+    scenario: "Scenario", executor: "Executor", memo: "Memo", folder: "RunFolder", startup_s: float
+) -> None:
+    from simbench.records import RunFolder
+    from simbench.run import differing_tables, run, summarise_operations
+
+    again = folder.path.with_name(f"{folder.path.name}-again")
+    fresh = RunFolder(again) if folder.exists else folder
+    with _progress_bar() as told:
+        run(scenario, executor, memo, fresh, startup_s=startup_s, progress=told)
+    if fresh is not folder:
+        differing = differing_tables(folder, fresh)
+        answer = f"differs in: {', '.join(differing)}" if differing else "is the same, bit for bit"
+        err.print(f"computed again: what {folder.path} held {answer}")
+        fresh.replace(folder)
+    err.print(summarise_operations(folder.provenance))
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Any]:
+    columns = (
+        TextColumn("{task.fields[strategy]} (seed {task.fields[seed]})"),
+        BarColumn(bar_width=12),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("virtual {task.fields[virtual]:.1f} s"),
+        TimeElapsedColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        TextColumn("gradients {task.fields[run]:,} run, {task.fields[known]:,} known"),
+    )
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(
+            "", strategy="", seed="", virtual=0.0, loss=float("nan"), run=0, known=0, total=1
+        )
+
+        def told(progress: "RunProgress") -> None:
+            evaluation = progress.evaluation
+            bar.update(
+                task,
+                total=progress.num_runs,
+                completed=progress.runs_done,
+                strategy=evaluation.strategy,
+                seed=evaluation.seed,
+                virtual=evaluation.time_ns / 1e9,
+                loss=evaluation.loss,
+                run=progress.operations_run["gradient"],
+                known=progress.operations_known["gradient"],
+            )
+
+        yield told
+
+
+def _show(folder: "RunFolder", reports: Path, as_json: bool) -> None:
+    import json
+
+    from simbench.report.page import write_report
+    from simbench.report.verdict import verdict
+
+    page = write_report(folder, reports / folder.summary["scenario"])
+    if as_json:
+        where = {"results": str(folder.path), "report": str(page)}
+        out.print_json(json.dumps({**where, "verdict": verdict(folder), **folder.summary}))
+        return
+    out.print(f"results: {folder.path}\nreport:  {page}")
+    for line in verdict(folder):
+        out.print(terminal.escape(line))

@@ -1,0 +1,95 @@
+"""The clock plane alone: what a scenario costs in virtual time and bytes, without training."""
+
+from collections import Counter
+from typing import NamedTuple
+
+from simbench.execution.memo import Memo
+from simbench.execution.values import in_order
+from simbench.records import Span
+from simbench.scenario import Scenario
+from simbench.simulation import Simulation
+
+
+class StrategyPlan(NamedTuple):
+    """What one strategy does until the budget ends it, with one seed. No loss is known here."""
+
+    strategy: str
+    kind: str
+    seed: int
+    machines: int
+    ended_by: str
+    end_ns: int
+    samples: int
+    seconds_per_round: float
+    """Virtual seconds for one batch of every worker."""
+    samples_per_s: float
+    payload_bytes_per_sample: float
+    compute_share: float
+    """Share of the workers' time spent computing."""
+    wait_share: float
+    """Share of the workers' time in which nothing happens."""
+    mean_staleness_updates: float
+    gradients: int
+    """Gradients behind the evaluations until then."""
+    gradients_known: int
+    """Of those, how many the memo makes needless."""
+
+
+def plan(scenario: Scenario, strategy: str, seed: int, memo: Memo, fingerprint: str) -> StrategyPlan:
+    """Run the clock of ``strategy`` to the budget of ``scenario``.
+
+    Raises:
+        NoNumbersError: the strategy looks at numbers to decide what it does.
+    """
+    simulation = Simulation(scenario, strategy, seed, fingerprint=fingerprint)
+    counted: Counter[bool] = Counter()
+    seen: set[bytes] = set()
+    known = True
+    while True:
+        while simulation.versions:
+            version = simulation.versions.popleft()
+            # The first unknown loss wants everything that came before it.
+            if known and memo.get(version.recipe.key) is None:
+                known = False
+                counted[False], counted[True] = counted[True], 0
+            for each in in_order([version.recipe], lambda recipe: recipe.key not in seen):
+                seen.add(each.key)
+                counted[known] += each.operation.name == "gradient"
+        if not simulation.advance():
+            break
+    simulation.finish_instant(simulation.end_ns)
+    return _sum_up(simulation, counted)
+
+
+def _sum_up(simulation: Simulation, counted: Counter[bool]) -> StrategyPlan:
+    scenario = simulation.scenario
+    workers, end_ns = scenario.cluster.nodes, max(1, simulation.end_ns)
+    samples = simulation.samples(simulation.updates[-1].update if simulation.updates else 0)
+    messages = simulation.messages_until(end_ns)
+    tiles = simulation.spans_until(end_ns, messages)
+
+    def share(activity: str) -> float:
+        return _length_ns(tiles, activity, workers) / (workers * end_ns)
+
+    staleness = [update.staleness_updates for update in simulation.updates]
+    return StrategyPlan(
+        simulation.name,
+        simulation.strategy.kind,
+        simulation.seed,
+        simulation.num_nodes,
+        str(simulation.ended_by),
+        simulation.end_ns,
+        samples,
+        end_ns / 1e9 * workers * scenario.task.batch_size / samples if samples else float("inf"),
+        samples / (end_ns / 1e9),
+        sum(message.num_bytes for message in messages) / samples if samples else float("inf"),
+        share("compute"),
+        share("wait"),
+        sum(staleness) / len(staleness) if staleness else 0.0,
+        counted[True] + counted[False],
+        counted[True],
+    )
+
+
+def _length_ns(tiles: list[Span], activity: str, workers: int) -> int:
+    return sum(t.end_ns - t.start_ns for t in tiles if t.activity == activity and t.node < workers)

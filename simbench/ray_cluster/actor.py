@@ -1,0 +1,83 @@
+"""The actor: it stands in for some nodes, keeps their results, and computes in the order of calls."""
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+import torch
+
+from simbench.execution.identity import fingerprint
+from simbench.execution.values import Operation
+
+
+@dataclass
+class Call:
+    """What an actor is to do in one call; keys name results that it has or will have."""
+
+    operations: dict[int, Operation] = field(default_factory=dict)
+    """Operations that it hasn't met, by their number."""
+    tasks: list[tuple[bytes, int, tuple[bytes, ...], tuple[int, ...]]] = field(default_factory=list)
+    """(key, operation's number, keys of the inputs, arguments), in order."""
+    imports: list[bytes] = field(default_factory=list)
+    """Keys of what comes along from other actors."""
+    exports: list[bytes] = field(default_factory=list)
+    """Keys to put where other actors can fetch them."""
+    wanted: list[bytes] = field(default_factory=list)
+    """Keys whose results the driver wants to see."""
+    dropped: list[bytes] = field(default_factory=list)
+    """Keys that nobody needs any more."""
+
+
+@dataclass
+class Answer:
+    """What an actor tells the driver."""
+
+    results: dict[bytes, Any]
+    seconds: dict[str, float]
+    """Time spent per name of operation."""
+
+
+class NodeActor:
+    """Computes for the nodes that it stands in for, one single-threaded operation at a time."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        share_tensors_as_arrays()
+        self._operations: dict[int, Operation] = {}
+        self._results: dict[bytes, Any] = {}
+
+    def describe(self) -> tuple[str, dict[str, str]]:
+        """Return the device that this actor computes on, and what its bits depend on."""
+        device = "cuda" if ray.get_gpu_ids() else "cpu"
+        if device == "cuda":
+            torch.use_deterministic_algorithms(mode=True)
+        return device, fingerprint(device)
+
+    def compute(self, call: Call, *imported: Any) -> Any:
+        """Do what ``call`` says; return an ``Answer``, followed by the exports if there are any."""
+        for key in call.dropped:
+            self._results.pop(key, None)
+        self._operations.update(call.operations)
+        self._results.update(zip(call.imports, imported, strict=True))
+        seconds: defaultdict[str, float] = defaultdict(float)
+        for key, number, inputs, arguments in call.tasks:
+            operation = self._operations[number]
+            begun_s = time.perf_counter()
+            self._results[key] = operation(*(self._results[each] for each in inputs), *arguments)
+            seconds[operation.name] += time.perf_counter() - begun_s
+        answer = Answer({key: self._results[key] for key in call.wanted}, dict(seconds))
+        if not call.exports:
+            return answer
+        return (answer, *(self._results[key] for key in call.exports))
+
+
+def share_tensors_as_arrays() -> None:
+    """Let Ray carry tensors as arrays, whose bytes go through its object store once."""
+    ray.util.register_serializer(
+        torch.Tensor,
+        serializer=lambda tensor: (str(tensor.device), tensor.detach().cpu().numpy()),
+        # A copy: what comes out of the object store can't be written to, which torch warns about.
+        deserializer=lambda pair: torch.tensor(pair[1], device=pair[0]),
+    )

@@ -1,0 +1,92 @@
+"""Hypothesis profiles, and a stage on which a few lines of test stand in for a strategy."""
+
+import os
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import pytest
+from hypothesis import settings
+
+from simbench.cluster.cluster import Cluster
+from simbench.cluster.jitters.none import NoJitter
+from simbench.cluster.machines.fixed import Fixed
+from simbench.learning.datasets.gaussian import Gaussian
+from simbench.learning.models.quadratic import Quadratic
+from simbench.learning.task import Task
+from simbench.network.topologies.instant import Instant
+from simbench.node import Node, Steps
+from simbench.scenario import Scenario, Stop
+from simbench.simulation import Simulation
+from simbench.strategies.averaging import Averaging
+from simbench.strategy import ServerPlace, Strategy
+
+settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+settings.register_profile("nightly", deadline=None, max_examples=500, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+Part = Callable[[Node], Steps]
+
+
+class Script(Strategy):
+    """Plays what a test hands it."""
+
+    kind: Literal["script"] = "script"
+    worker: Part
+    server: Part | None = None
+    place: ServerPlace | None = None
+
+    counts: ClassVar[Literal["steps", "updates"]] = "steps"
+
+    @property
+    def server_place(self) -> ServerPlace | None:
+        return self.place
+
+    def work(self, node: Node) -> Steps:
+        yield from self.worker(node)
+
+    def serve(self, node: Node) -> Steps:
+        assert self.server is not None
+        yield from self.server(node)
+
+
+def scenario_of(nodes=2, network=None, dimension=10, step_ns=10, stop=None, **more):
+    """Return a scenario of ``nodes`` fixed machines whose vectors have 4 * ``dimension`` bytes."""
+    return Scenario(
+        name="test",
+        task=Task(model=Quadratic(dimension=dimension), data=Gaussian(), batch_size=1),
+        cluster=Cluster(nodes=nodes, machine=Fixed(step_time=step_ns, jitter=NoJitter())),
+        network=network or Instant(),
+        strategies=more.pop("strategies", {"only": Averaging()}),
+        stop=stop or Stop(updates=10**6),
+        **more,
+    )
+
+
+@pytest.fixture(scope="session")
+def scenario():
+    """Make a small scenario on which only the clock matters."""
+    return scenario_of
+
+
+@pytest.fixture(scope="session")
+def simulation():
+    """Make the simulation of a scenario's only strategy; its clock stands at 0."""
+    return lambda scenario: Simulation(scenario, "only", seed=0)
+
+
+@pytest.fixture(scope="session")
+def stage():
+    """Play generator functions as the worker (and the server) of a strategy, until all is still."""
+
+    def play(worker, *, server=None, place=None, until_still=True, **settings):
+        if server is not None and place is None:
+            place = "own_machine"
+        script = Script(worker=worker, server=server, place=place)
+        # The file's own choice of strategies doesn't know the script.
+        scenario = scenario_of(**settings).model_copy(update={"strategies": {"script": script}})
+        simulation = Simulation(scenario, "script", seed=0)
+        while until_still and simulation.advance():
+            pass
+        return simulation
+
+    return play
