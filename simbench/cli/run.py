@@ -1,6 +1,5 @@
 """``simbench run``: train every strategy of a scenario on its virtual clock, and report."""
 
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,10 @@ if TYPE_CHECKING:
     from simbench.records import RunFolder
     from simbench.run import Progress as RunProgress
     from simbench.scenario import Scenario
+
+
+_SECONDS_PER_LINE = 5
+"""How often progress is told where there is no terminal to draw a bar on."""
 
 
 class ExecutorKind(StrEnum):
@@ -138,13 +141,24 @@ def _progress_bar() -> Iterator[Any]:
         TextColumn("loss {task.fields[loss]:.3f}"),
         TextColumn("gradients {task.fields[run]:,} run, {task.fields[known]:,} known"),
     )
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(
             "", strategy="", seed="", virtual=0.0, loss=float("nan"), run=0, known=0, total=1
         )
 
+        told_s = 0.0
+
         def told(progress: "RunProgress") -> None:
+            nonlocal told_s
             evaluation = progress.evaluation
+            if not err.is_terminal and time.perf_counter() - told_s > _SECONDS_PER_LINE:
+                told_s = time.perf_counter()
+                err.print(
+                    f"{evaluation.strategy} (seed {evaluation.seed}): virtual "
+                    f"{evaluation.time_ns / 1e9:.1f} s, loss {evaluation.loss:.3f}; "
+                    f"{progress.operations_run['gradient']:,} gradients run, "
+                    f"{progress.operations_known['gradient']:,} known"
+                )
             bar.update(
                 task,
                 total=progress.num_runs,

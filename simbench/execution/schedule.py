@@ -87,8 +87,9 @@ class Schedule:
         self.operations_run[name] += 1
         if task.recipe.passed_over:
             self.passed_over_run[name] += 1
-        if self._tasks.pop(task.recipe.key, None) is None:
-            return  # cancelled while it ran
+        if self._tasks.get(task.recipe.key) is not task:
+            return  # cancelled while it ran; another run may want the same key by now
+        del self._tasks[task.recipe.key]
         for dependent in task.dependents:
             self._release(dependent)
 

@@ -14,27 +14,27 @@ from simbench.execution.values import Operation
 
 @dataclass
 class Call:
-    """What an actor is to do in one call; keys name results that it has or will have."""
+    """What an actor is to do in one call; slots name results that it has or will have."""
 
     operations: dict[int, Operation] = field(default_factory=dict)
     """Operations that it hasn't met, by their number."""
-    tasks: list[tuple[bytes, int, tuple[bytes, ...], tuple[int, ...]]] = field(default_factory=list)
-    """(key, operation's number, keys of the inputs, arguments), in order."""
-    imports: list[bytes] = field(default_factory=list)
-    """Keys of what comes along from other actors."""
-    exports: list[bytes] = field(default_factory=list)
-    """Keys to put where other actors can fetch them."""
-    wanted: list[bytes] = field(default_factory=list)
-    """Keys whose results the driver wants to see."""
-    dropped: list[bytes] = field(default_factory=list)
-    """Keys that nobody needs any more."""
+    tasks: list[tuple[int, int, list[int], tuple[int, ...]]] = field(default_factory=list)
+    """(slot, operation's number, slots of the inputs, arguments), in order."""
+    imports: list[int] = field(default_factory=list)
+    """Slots of what comes along from other actors."""
+    exports: list[int] = field(default_factory=list)
+    """Slots to put where other actors can fetch them."""
+    wanted: list[int] = field(default_factory=list)
+    """Slots whose results the driver wants to see."""
+    dropped: list[int] = field(default_factory=list)
+    """Slots that nobody needs any more."""
 
 
 @dataclass
 class Answer:
     """What an actor tells the driver."""
 
-    results: dict[bytes, Any]
+    results: dict[int, Any]
     seconds: dict[str, float]
     """Time spent per name of operation."""
 
@@ -46,7 +46,7 @@ class NodeActor:
         torch.set_num_threads(1)
         share_tensors_as_arrays()
         self._operations: dict[int, Operation] = {}
-        self._results: dict[bytes, Any] = {}
+        self._results: dict[int, Any] = {}
 
     def describe(self) -> tuple[str, dict[str, str]]:
         """Return the device that this actor computes on, and what its bits depend on."""
@@ -57,20 +57,20 @@ class NodeActor:
 
     def compute(self, call: Call, *imported: Any) -> Any:
         """Do what ``call`` says; return an ``Answer``, followed by the exports if there are any."""
-        for key in call.dropped:
-            self._results.pop(key, None)
+        for slot in call.dropped:
+            self._results.pop(slot, None)
         self._operations.update(call.operations)
         self._results.update(zip(call.imports, imported, strict=True))
         seconds: defaultdict[str, float] = defaultdict(float)
-        for key, number, inputs, arguments in call.tasks:
+        for slot, number, inputs, arguments in call.tasks:
             operation = self._operations[number]
             begun_s = time.perf_counter()
-            self._results[key] = operation(*(self._results[each] for each in inputs), *arguments)
+            self._results[slot] = operation(*(self._results[each] for each in inputs), *arguments)
             seconds[operation.name] += time.perf_counter() - begun_s
-        answer = Answer({key: self._results[key] for key in call.wanted}, dict(seconds))
+        answer = Answer({slot: self._results[slot] for slot in call.wanted}, dict(seconds))
         if not call.exports:
             return answer
-        return (answer, *(self._results[key] for key in call.exports))
+        return (answer, *(self._results[slot] for slot in call.exports))
 
 
 def share_tensors_as_arrays() -> None:

@@ -8,14 +8,17 @@ store. An actor's calls run in order, so what depends on its own results needn't
 import functools
 import itertools
 import math
+import os
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
 
+import simbench
 from simbench.execution.local import num_cores
 from simbench.execution.schedule import Schedule, Task
 from simbench.execution.values import Recipe
@@ -28,18 +31,39 @@ _CALLS_AHEAD = 2
 
 
 class Placed:
-    """Where a result lies; when nobody refers to this any more, it is dropped there."""
+    """Where a result lies; when nobody refers to this any more, it is dropped there.
 
-    __slots__ = ("_executor", "key", "lanes", "ref")
+    Actors know results by slots, not by keys: the same key may be computed for two runs, and what
+    one of them drops the other still needs.
+    """
 
-    def __init__(self, executor: "RayExecutor", key: bytes, lane: int) -> None:
+    __slots__ = ("_executor", "lanes", "ref", "slot")
+
+    def __init__(self, executor: "RayExecutor", slot: int, lane: int) -> None:
         self._executor = executor
-        self.key = key
+        self.slot = slot
         self.lanes = [lane]
         self.ref: Any = None
 
     def __del__(self) -> None:
         self._executor.forget(self)
+
+
+def _join(address: str | None) -> None:
+    """Join the cluster at ``address``, or start Ray on this machine."""
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:
+        ray.init(address="local", num_cpus=num_cores(), include_dashboard=False, **quiet)
+        return
+    # A job has brought this package with it; elsewhere the cluster gets it from here.
+    in_a_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    package = str(Path(simbench.__file__).parent)
+    try:
+        ray.init(
+            address=address, runtime_env=None if in_a_job else {"py_modules": [package]}, **quiet
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ConnectionError(f"{address}: no Ray cluster to join: {error}") from None
 
 
 class RayExecutor:
@@ -56,13 +80,7 @@ class RayExecutor:
         """
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
-            ray.init(
-                address=address or "local",
-                num_cpus=None if address else num_cores(),
-                include_dashboard=None if address else False,
-                log_to_driver=False,
-                logging_level="ERROR",
-            )
+            _join(address)
         share_tensors_as_arrays()
         resources = ray.cluster_resources()
         num_gpus = int(resources.get("GPU", 0))
@@ -85,9 +103,10 @@ class RayExecutor:
         self._calls_under_way = [0] * num_actors
         self._seconds: Counter[str] = Counter()
         self._numbers: dict[str, int] = {}
-        self._counter = itertools.count()
+        self._slots = itertools.count()
+        self._under_way: dict[bytes, Placed] = {}
         self._known: list[set[int]] = [set() for _ in range(num_actors)]
-        self._dropped: list[list[bytes]] = [[] for _ in range(num_actors)]
+        self._dropped: list[list[int]] = [[] for _ in range(num_actors)]
 
     @property
     def description(self) -> str:
@@ -113,11 +132,11 @@ class RayExecutor:
         with self._lock:
             if isinstance(recipe.result, Placed):
                 placed = recipe.result
-                call = Call(wanted=[placed.key])
+                call = Call(wanted=[placed.slot])
                 fetched: Future[Any] = Future()
-                answer = self._send(placed.lanes[0], call, [])
+                answer, _ = self._send(placed.lanes[0], call, [])
                 answer.add_done_callback(
-                    lambda done: fetched.set_result(done.result().results[placed.key])
+                    lambda done: fetched.set_result(done.result().results[placed.slot])
                 )
                 return fetched
             future = self._schedule.want(recipe)
@@ -141,7 +160,7 @@ class RayExecutor:
     def forget(self, placed: Placed) -> None:
         """Have a result dropped with the next call to the actors that hold it."""
         for lane in placed.lanes:
-            self._dropped[lane].append(placed.key)
+            self._dropped[lane].append(placed.slot)
 
     def _lane_of(self, recipe: Recipe) -> int:
         # A server on its own machine has a rank behind the last worker's.
@@ -154,72 +173,63 @@ class RayExecutor:
                 self._dispatch_to(lane)
 
     def _dispatch_to(self, lane: int) -> None:
-        call, tasks, refs, expected_s = Call(), [], [], 0.0
-        inside: set[bytes] = set()
+        call, expected_s = Call(), 0.0
+        tasks: list[tuple[Task, Placed]] = []
+        refs: list[Any] = []
         while expected_s < _CALL_S and (task := self._schedule.take(lane)):
             recipe = task.recipe
-            for given in recipe.inputs:
-                if given.key not in inside and (ref := self._bring(given, lane)) is not None:
-                    call.imports.append(given.key)
-                    refs.append(ref)
-            call.tasks.append(
-                (
-                    recipe.key,
-                    self._number(recipe, lane, call),
-                    tuple(given.key for given in recipe.inputs),
-                    recipe.arguments,
-                )
-            )
+            given = [self._bring(each, lane, call, refs) for each in recipe.inputs]
+            placed = self._under_way[recipe.key] = Placed(self, next(self._slots), lane)
+            number = self._number(recipe, lane, call)
+            call.tasks.append((placed.slot, number, given, recipe.arguments))
             if any(dependent.lane != lane for dependent in task.dependents):
-                call.exports.append(recipe.key)
+                call.exports.append(placed.slot)
             if task.future is not None:
-                call.wanted.append(recipe.key)
-            inside.add(recipe.key)
-            tasks.append(task)
+                call.wanted.append(placed.slot)
+            tasks.append((task, placed))
             name = recipe.operation.name
             expected_s += self._seconds[name] / max(1, self._schedule.operations_run[name])
             self._schedule.begin(task)
-        exported: dict[bytes, Any] = {}
-        answer = self._send(lane, call, refs, exported)
-        answer.add_done_callback(functools.partial(self._finish, tasks, exported))
+        answer, exported = self._send(lane, call, refs)
+        for _, placed in tasks:
+            placed.ref = exported.get(placed.slot)
+        answer.add_done_callback(functools.partial(self._finish, tasks))
 
-    def _bring(self, recipe: Recipe, lane: int) -> Any:
-        """Return a reference to the result of ``recipe`` if ``lane`` doesn't have it."""
-        placed = recipe.result
-        if not isinstance(placed, Placed) or lane in placed.lanes:
-            return None  # under way in this very lane, or there already
-        if placed.ref is None:
-            exported: dict[bytes, Any] = {}
-            self._send(placed.lanes[0], Call(exports=[placed.key]), [], exported)
-            placed.ref = exported[placed.key]
-        placed.lanes.append(lane)
-        return placed.ref
+    def _bring(self, recipe: Recipe, lane: int, call: Call, refs: list[Any]) -> int:
+        """Return the slot of a result; have ``call`` import it if ``lane`` doesn't have it."""
+        placed = self._under_way.get(recipe.key) or recipe.result
+        if lane not in placed.lanes:
+            if placed.ref is None:
+                _, exported = self._send(placed.lanes[0], Call(exports=[placed.slot]), [])
+                placed.ref = exported[placed.slot]
+            placed.lanes.append(lane)
+            call.imports.append(placed.slot)
+            refs.append(placed.ref)
+        return int(placed.slot)
 
     def _number(self, recipe: Recipe, lane: int, call: Call) -> int:
         """Return the number by which ``lane`` knows the operation; the call brings it if new."""
         operation = recipe.operation
         number = self._numbers.get(operation.identity)
         if number is None:
-            number = self._numbers[operation.identity] = next(self._counter)
+            number = self._numbers[operation.identity] = len(self._numbers)
         if number not in self._known[lane]:
             self._known[lane].add(number)
             call.operations[number] = operation
         return number
 
     def _send(
-        self, lane: int, call: Call, refs: list[Any], exported: dict[bytes, Any] | None = None
-    ) -> Future[Answer]:
-        """Send ``call``; the references of its exports are known at once."""
+        self, lane: int, call: Call, refs: list[Any]
+    ) -> tuple[Future[Answer], dict[int, Any]]:
+        """Send ``call``; return its answer to come, and references to its exports at once."""
         call.dropped, self._dropped[lane] = self._dropped[lane], []
         self._calls_under_way[lane] += 1
         method = self._actors[lane].compute.options(num_returns=1 + len(call.exports))
         returned = method.remote(call, *refs)
         first, *others = returned if call.exports else [returned]
-        if exported is not None:
-            exported.update(zip(call.exports, others, strict=True))
         answer: Future[Answer] = first.future()
         answer.add_done_callback(functools.partial(self._heard, lane))
-        return answer
+        return answer, dict(zip(call.exports, others, strict=True))
 
     def _heard(self, lane: int, answer: Future[Answer]) -> None:
         with self._lock:
@@ -228,23 +238,20 @@ class RayExecutor:
                 self._seconds.update(answer.result().seconds)  # type: ignore[arg-type]
             self._dispatch()
 
-    def _finish(
-        self, tasks: list[Task], exported: dict[bytes, Any], answer: Future[Answer]
-    ) -> None:
+    def _finish(self, tasks: list[tuple[Task, Placed]], answer: Future[Answer]) -> None:
         error = answer.exception()
         kept: list[tuple[Future[Any], Any]] = []
         with self._lock:
-            if error is None:
-                results = answer.result().results
-                for task in tasks:
-                    placed = Placed(self, task.recipe.key, task.lane)
-                    placed.ref = exported.get(task.recipe.key)
+            for task, placed in tasks:
+                if self._under_way.get(task.recipe.key) is placed:
+                    del self._under_way[task.recipe.key]
+                if error is None:
                     self._schedule.finish(task, placed)
                     if task.future is not None and not task.future.cancelled():
-                        kept.append((task.future, results[task.recipe.key]))
-                tasks.clear()
-                self._dispatch()
+                        kept.append((task.future, answer.result().results[placed.slot]))
+            tasks.clear()
             broken = [] if error is None else self._schedule.clear()
+            self._dispatch()
         for future, result in kept:
             future.set_result(result)
         for future in broken:
