@@ -24,6 +24,9 @@ settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 settings.register_profile("nightly", deadline=None, max_examples=500, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+# They hold no doctests, and as modules to search they would all have the same name.
+collect_ignore_glob = ["*conftest.py"]
+
 Part = Callable[[Node], Steps]
 
 

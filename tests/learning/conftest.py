@@ -1,6 +1,7 @@
 """Tasks of each kind, as small as they can be, and a bench to work on them."""
 
 import pytest
+import torch
 
 from simbench.learning.datasets.classification import Classification
 from simbench.learning.datasets.gaussian import Gaussian
@@ -23,6 +24,15 @@ TASKS = {
         data=Gaussian(),
     ),
 }
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_thread():
+    """Compute as executors do: bits depend on the number of threads, and so does speed here."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=TASKS)

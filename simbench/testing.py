@@ -1,0 +1,300 @@
+"""Laws that any plug-in must pass, for the built-in ones and for yours.
+
+Each ``check_...`` takes one instance of a kind and raises ``AssertionError`` where it breaks a law.
+None of them needs pytest. ``small_scenarios`` draws random worlds with Hypothesis.
+
+>>> from simbench.strategies.averaging import Averaging
+>>> check_strategy(Averaging(period=3))
+"""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+
+from simbench.cluster.cluster import Cluster, Straggler
+from simbench.cluster.jitter import Jitter
+from simbench.cluster.jitters.exponential import Exponential
+from simbench.cluster.jitters.lognormal import LogNormal
+from simbench.cluster.jitters.none import NoJitter
+from simbench.cluster.machine import Machine
+from simbench.cluster.machines.fixed import Fixed
+from simbench.execution.local import LocalExecutor
+from simbench.execution.memo import Memo
+from simbench.learning.dataset import Dataset
+from simbench.learning.datasets.gaussian import Gaussian
+from simbench.learning.model import Model
+from simbench.learning.models.quadratic import Quadratic
+from simbench.learning.operations import Bench, Gradient, Initial, Step
+from simbench.learning.optimizer import Optimizer
+from simbench.learning.optimizers.sgd import SGD
+from simbench.learning.task import Task
+from simbench.learning.vectors import load
+from simbench.network.collective import AllReduce
+from simbench.network.sharing import max_min_rates
+from simbench.network.topologies.instant import Instant
+from simbench.network.topologies.star import Star
+from simbench.network.topology import Topology
+from simbench.scenario import Scenario, Stop
+from simbench.seeds import generator
+from simbench.simulation import Outcome, Simulation, simulate
+from simbench.strategy import Strategy
+
+MS = 10**6
+_SAMPLED_DRAWS = 20_000
+
+
+def check_strategy(strategy: Strategy) -> None:
+    """Check that ``strategy`` is deterministic, honest in its books, never silent, and learns."""
+    scenario = small_scenario(strategy)
+    outcome = run(scenario)
+    name = strategy.kind
+    assert outcome.summary["stuck"] is None, f"{name} got stuck: {outcome.summary['stuck']}"
+    again = run(scenario, num_threads=3)
+    assert again.evaluations == outcome.evaluations, f"{name}: other threads, other losses"
+    assert again.messages == outcome.messages, f"{name}: other threads, other messages"
+    assert again.summary == outcome.summary, f"{name}: other threads, other parameters"
+    _check_books(outcome)
+    _check_planning(scenario, outcome)
+    first, last = outcome.evaluations[0].loss, outcome.evaluations[-1].loss
+    assert last < first / 10, f"{name} doesn't learn a quadratic: loss {first:g} became {last:g}"
+    if strategy.counts == "steps":
+        faster = scenario.model_copy(update={"network": Star(bandwidth=10**11, latency=1000)})
+        losses = [each.loss for each in run(faster).evaluations]
+        assert losses == [each.loss for each in outcome.evaluations], (
+            f"{name} counts steps, so faster links must not change what it computes"
+        )
+    alone = run(scenario.model_copy(update={"cluster": Cluster(nodes=1, machine=_MACHINE)}))
+    assert alone.summary["stuck"] is None, f"{name} got stuck with one worker"
+
+
+def check_topology(topology: Topology, num_nodes: int = 6) -> None:
+    """Check that every pair of nodes has a path over links that exist, shared as max-min says."""
+    rates = topology.link_rates_bps(num_nodes)
+    assert all(rate > 0 for rate in rates), f"{topology.kind}: a link without a rate"
+    paths = []
+    for sender, receiver in itertools.permutations(range(num_nodes), 2):
+        path = topology.path(sender, receiver)
+        assert path.latency_ns >= 0
+        assert all(0 <= link < len(rates) for link in path.links), f"{topology.kind}: no such link"
+        assert len(set(path.links)) == len(path.links), f"{topology.kind}: a path in a loop"
+        paths.append(path.links)
+    check_sharing(paths, rates)
+
+
+def check_sharing(paths: list[tuple[int, ...]], link_rates: tuple[int, ...]) -> None:
+    """Check that rates are feasible and that every flow has a bottleneck (max-min fairness)."""
+    rates = max_min_rates(paths, link_rates)
+    load = [0.0] * len(link_rates)
+    for path, rate in zip(paths, rates, strict=True):
+        for link in path:
+            load[link] += rate
+    for link, limit in enumerate(link_rates):
+        assert load[link] <= limit * (1 + 1e-9), f"link {link} carries {load[link]} of {limit}"
+    for path, rate in zip(paths, rates, strict=True):
+        others = {
+            link: max(r for p, r in zip(paths, rates, strict=True) if link in p) for link in path
+        }
+        assert not path or any(
+            load[link] >= link_rates[link] * (1 - 1e-9) and rate >= others[link] * (1 - 1e-9)
+            for link in path
+        ), f"a flow over {path} could be faster"
+
+
+def check_all_reduce(all_reduce: AllReduce) -> None:
+    """Check that the flows of ``all_reduce`` join all ranks and move what a sum has to."""
+    assert all_reduce.flows(1000, (0,)) == [], "one rank has nobody to talk to"
+    for num_ranks, num_bytes in itertools.product((2, 3, 5, 8), (1, 4096, 10**6 + 4)):
+        ranks = tuple(range(10, 10 + num_ranks))
+        flows = all_reduce.flows(num_bytes, ranks)
+        assert {flow.sender for flow in flows} == set(ranks) == {flow.receiver for flow in flows}
+        assert all(flow.num_bytes >= 0 and flow.hops_in_turn >= 1 for flow in flows)
+        # Fewer bytes can't make everyone's sum known to everyone (Patarasuk and Yuan, theorem 1).
+        assert sum(flow.num_bytes for flow in flows) >= 2 * (num_ranks - 1) * num_bytes
+
+
+def check_model(model: Model, data: Dataset) -> None:
+    """Check that the gradient of ``model`` is pure, repeatable and the slope of its loss."""
+    task = Task(model=model, data=data, batch_size=3, dtype="float64")
+    bench = Bench(task, seed=0, num_shards=2, device="cpu", fingerprint="")
+    start, gradient = Initial(bench)(), Gradient(bench)
+    assert torch.equal(start, Initial(bench)()), "the same seed must give the same start"
+    # Off the start, where symmetric models such as logistic regression have special gradients.
+    point = start + 0.01 * torch.randn(start.shape, generator=_dice(1), dtype=start.dtype)
+    kept = point.clone()
+    slope = gradient(point, 1, 0)
+    assert torch.equal(point, kept), "an operation must not change its inputs"
+    assert torch.equal(slope, gradient(point, 1, 0)), "the same inputs must give the same bits"
+    direction = torch.randn(start.shape, generator=_dice(2), dtype=start.dtype)
+    direction /= direction.norm()
+    step = 1e-5
+    batch = bench.place(data.batch(generator(0, "batch", 1, 0), 1, 2, 3, model.length))
+    measured = (
+        _loss(bench, point + step * direction, batch) - _loss(bench, point - step * direction, batch)
+    ) / (2 * step)
+    assert abs(measured - float(slope @ direction)) <= 1e-6 * max(1.0, float(slope.norm()))
+
+
+def check_dataset(data: Dataset, model: Model) -> None:
+    """Check that batches are pure functions of the draw, of the asked size, from the own shard."""
+
+    def batch(rank: int, step: int) -> tuple[torch.Tensor, ...]:
+        return data.batch(generator(0, "batch", rank, step), rank, 4, 5, model.length)
+
+    assert all(len(each) == 5 for each in batch(0, 0)), "every tensor has one row per sample"
+    assert _equal(batch(1, 2), batch(1, 2)), "the same draw must give the same batch"
+    assert not _equal(batch(1, 2), batch(1, 3)), "another step must give another batch"
+    assert not _equal(batch(1, 2), batch(2, 2)), "another rank must give another batch"
+    parts = data.validation(4, model.length)
+    assert parts, "there must be held-out data"
+    assert all(map(_equal, parts, data.validation(4, model.length))), "held-out data must not vary"
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """Check that a step is pure, that its state can be passed along, and that it goes downhill."""
+    task = Task(model=Quadratic(), data=Gaussian())
+    step = Step(Bench(task, 0, 1, "cpu", ""), optimizer)
+    start = torch.linspace(1, 2, 5)
+    once = step(start, {}, start)
+    assert torch.equal(start, torch.linspace(1, 2, 5)), "an operation must not change its inputs"
+    assert (once[0] @ once[0]) < start @ start, "a small step along -x must shorten x"
+    kept = {name: each.clone() for name, each in once[1].items()}
+    twice = step(once[0], once[1], once[0])
+    assert all(torch.equal(kept[name], each) for name, each in once[1].items()), "state changed"
+    parameter = torch.nn.Parameter(start.clone())
+    plain = optimizer.build([parameter])
+    for _ in range(2):
+        parameter.grad = parameter.detach().clone()
+        plain.step()
+    assert torch.equal(twice[0], parameter.detach()), "two steps differ from torch's own two"
+
+
+def check_jitter(jitter: Jitter) -> None:
+    """Check that factors are positive, named by their draw, and 1 on average."""
+    factors = np.array(
+        [jitter.factor(generator(0, "law", 0, step)) for step in range(_SAMPLED_DRAWS)]
+    )
+    assert (factors > 0).all(), "a step can't take no time"
+    assert factors[5] == jitter.factor(generator(0, "law", 0, 5)), "a draw must be repeatable"
+    error = 4 * factors.std() / _SAMPLED_DRAWS**0.5 + 1e-12
+    assert abs(factors.mean() - 1) <= error, f"the mean factor is {factors.mean():.4f}, not 1"
+
+
+def check_machine(machine: Machine) -> None:
+    """Check that a step takes time, and more work no less of it."""
+    assert 0 < machine.step_ns(10**9) <= machine.step_ns(2 * 10**9)
+
+
+_MACHINE = Fixed(step_time=20 * MS, jitter=LogNormal(sigma=0.3))
+
+
+def small_scenario(strategy: Strategy, **changes: Any) -> Scenario:
+    """Return a quadratic on four unequal machines with links that take about as long as a step."""
+    described: dict[str, Any] = {
+        "name": "law",
+        "task": Task(
+            model=Quadratic(dimension=2500, condition=2.0),
+            data=Gaussian(),
+            optimizer=SGD(learning_rate=0.05),
+            dtype="float64",
+        ),
+        "cluster": Cluster(
+            nodes=4, machine=_MACHINE, stragglers=(Straggler(nodes=(3,), slowdown=2.5),)
+        ),
+        "network": Star(bandwidth=20 * 10**6, latency=2 * MS),
+        "strategies": {"law": strategy},
+        "evaluate_every": 4,
+        "stop": Stop(samples=2400),
+        "seeds": (0,),
+    }
+    return Scenario(**{**described, **changes})
+
+
+def run(scenario: Scenario, num_threads: int = 1, memo: Memo | None = None) -> Outcome:
+    """Run the first strategy and seed of ``scenario`` in process, by default with an empty memo."""
+    executor = LocalExecutor(num_threads)
+    try:
+        strategy = next(iter(scenario.strategies))
+        return simulate(scenario, strategy, scenario.seeds[0], executor, memo or Memo(None))
+    finally:
+        executor.close()
+
+
+@st.composite
+def small_scenarios(draw: st.DrawFn, strategy: st.SearchStrategy[Strategy]) -> Scenario:
+    """Draw a scenario: a random quadratic on a random cluster and network."""
+    nodes = draw(st.integers(1, 5))
+    optima = draw(st.lists(st.floats(-2, 2), min_size=nodes, max_size=nodes))
+    jitter = draw(st.sampled_from([NoJitter(), LogNormal(sigma=0.5), Exponential()]))
+    machine = Fixed(step_time=draw(st.integers(1, 50)) * MS, jitter=jitter)
+    slow = [Straggler(nodes=(nodes - 1,), slowdown=draw(st.floats(1, 5)))]
+    star = Star(
+        bandwidth=draw(st.integers(10**5, 10**9)), latency=draw(st.integers(0, 20)) * MS
+    )
+    model = Quadratic(
+        dimension=draw(st.integers(1, 40)),
+        optimum=tuple(optima),
+        condition=draw(st.floats(1, 3)),
+        noise=draw(st.sampled_from([0.0, 0.5])),
+    )
+    return small_scenario(
+        draw(strategy),
+        task=Task(
+            model=model,
+            data=Gaussian(),
+            batch_size=draw(st.integers(1, 3)),
+            optimizer=SGD(learning_rate=0.05),
+            dtype="float64",
+        ),
+        cluster=Cluster(nodes=nodes, machine=machine, stragglers=tuple(slow)),
+        network=draw(st.sampled_from([star, Instant()])),
+        evaluate_every=draw(st.integers(1, 4)),
+        stop=Stop(updates=draw(st.integers(2, 12))),
+        seeds=(draw(st.integers(0, 2**20)),),
+    )
+
+
+def _check_books(outcome: Outcome) -> None:
+    """Versions count up, time never runs back, every byte sent arrives once, spans tile."""
+    assert [update.update for update in outcome.updates] == list(
+        range(1, len(outcome.updates) + 1)
+    ), "versions must be published in turn"
+    times = [update.time_ns for update in outcome.updates]
+    assert times == sorted(times), "time ran back"
+    assert all(update.staleness_updates >= 0 for update in outcome.updates)
+    assert [message.number for message in outcome.messages] == list(range(len(outcome.messages)))
+    end_ns = outcome.summary["end_ns"]
+    for message in outcome.messages:
+        arrived_ns = message.arrived_ns
+        assert arrived_ns is None or message.sent_ns <= arrived_ns <= end_ns
+    assert outcome.summary["payload_bytes"] == sum(each.num_bytes for each in outcome.messages)
+    for node in range(outcome.summary["machines"]):
+        spans = [span for span in outcome.spans if span.node == node]
+        edges = [0, *(span.end_ns for span in spans)]
+        assert [span.start_ns for span in spans] == edges[:-1], f"spans of node {node} don't tile"
+        assert edges[-1] == end_ns
+
+
+def _check_planning(scenario: Scenario, outcome: Outcome) -> None:
+    """The clock plane alone gives the very times of the run, if no number is observed."""
+    simulation = Simulation(scenario, outcome.summary["strategy"], outcome.summary["seed"])
+    while simulation.advance():
+        pass
+    planned = [(update.update, update.time_ns) for update in simulation.updates]
+    assert planned == [(update.update, update.time_ns) for update in outcome.updates]
+
+
+def _loss(bench: Bench, parameters: torch.Tensor, batch: tuple[torch.Tensor, ...]) -> float:
+    module = bench.module()
+    load(module, parameters)
+    return float(bench.task.model.loss(module, batch).detach())
+
+
+def _dice(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _equal(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))

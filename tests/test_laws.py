@@ -1,0 +1,76 @@
+"""Every plug-in that is discovered passes the laws of its kind: a new file is covered at once."""
+
+import pytest
+
+from simbench import testing
+from simbench.learning.dataset import Dataset
+from simbench.scenario import CHOICES
+from simbench.spec import discover
+from simbench.strategies.averaging import Averaging
+from simbench.strategies.parameter_server import ParameterServer
+
+
+def every(key):
+    package, base = CHOICES[key]
+    return [pytest.param(found(), id=kind) for kind, found in discover(package, base).items()]
+
+
+@pytest.mark.parametrize("strategy", every("strategies"))
+def test_strategy(strategy):
+    testing.check_strategy(strategy)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        ParameterServer(combine="gradients"),
+        ParameterServer(server=0),
+        Averaging(period=4),
+        Averaging(combine="gradients"),
+    ],
+    ids=str,
+)
+def test_strategy_with_other_settings(strategy):
+    testing.check_strategy(strategy)
+
+
+@pytest.mark.parametrize("topology", every("network"))
+def test_topology(topology):
+    testing.check_topology(topology)
+
+
+@pytest.mark.parametrize("all_reduce", every("all_reduce"))
+def test_all_reduce(all_reduce):
+    testing.check_all_reduce(all_reduce)
+
+
+def data_for(model):
+    package, base = CHOICES["task.data"]
+    return next(d() for d in discover(package, base).values() if d.yields == model.takes)
+
+
+@pytest.mark.parametrize("model", every("task.model"))
+def test_model(model):
+    testing.check_model(model, data_for(model))
+
+
+@pytest.mark.parametrize("data", every("task.data"))
+def test_dataset(data: Dataset):
+    package, base = CHOICES["task.model"]
+    model = next(m() for m in discover(package, base).values() if m.takes == data.yields)
+    testing.check_dataset(data, model)
+
+
+@pytest.mark.parametrize("optimizer", every("task.optimizer"))
+def test_optimizer(optimizer):
+    testing.check_optimizer(optimizer)
+
+
+@pytest.mark.parametrize("jitter", every("cluster.machine.jitter"))
+def test_jitter(jitter):
+    testing.check_jitter(jitter)
+
+
+@pytest.mark.parametrize("machine", every("cluster.machine"))
+def test_machine(machine):
+    testing.check_machine(machine)
