@@ -40,7 +40,8 @@ def main(
             time_s = "not reached" if reached is None else f"{reached / 1e9:.1f}"
             samples = "" if reached is None else ended["samples"]
             print(
-                f"| {name} | {each:g} | {time_s} | {samples} | {ended['final_loss']:.3f} |", flush=True
+                f"| {name} | {each:g} | {time_s} | {samples} | {ended['final_loss']:.3f} |",
+                flush=True,
             )
     executor.close()
 

@@ -8,7 +8,7 @@ rank, sender's rank, message number); how links are shared is worked out after a
 from typing import Any
 
 import simpy
-from simpy.events import NORMAL, Event
+from simpy.events import NORMAL, Event, EventPriority
 
 _LAST = 1 << 100
 
@@ -41,11 +41,14 @@ class Clock(simpy.Environment):
 
         ``number`` must be below 2^32 and a rank below 2^20.
         """
-        event._ok, event._value = True, value
         order = (receiver << 52) | (sender << 32) | number
-        self.schedule(event, priority=NORMAL + 1 + order, delay=delay_ns)
+        self._trigger(event, value, NORMAL + 1 + order, delay_ns)
 
     def last(self, event: Event) -> None:
         """Trigger ``event`` after everything else that is ready now."""
-        event._ok, event._value = True, None
-        self.schedule(event, priority=_LAST)
+        self._trigger(event, None, _LAST, 0)
+
+    def _trigger(self, event: Event, value: Any, priority: int, delay_ns: int) -> None:
+        # What Event.succeed() does, with a priority of our own and a delay.
+        event._ok, event._value = True, value  # noqa: SLF001
+        self.schedule(event, priority=EventPriority(priority), delay=delay_ns)

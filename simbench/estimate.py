@@ -28,7 +28,9 @@ class Estimate:
 
     def __str__(self) -> str:
         if not self.gradients:
-            return f"nothing to train: the losses of all {self.gradients_known:,} gradients are known"
+            return (
+                f"nothing to train: the losses of all {self.gradients_known:,} gradients are known"
+            )
         minutes, seconds = divmod(round(self.wall_s), 60)
         return (
             f"at most {self.gradients:,} gradients to compute until the budget ends, "
@@ -85,7 +87,7 @@ def _expect(simulation: Simulation, memo: Memo) -> tuple[int, int, int]:
         samples / stop.samples if stop.samples else 0,
         progress / stop.updates if stop.updates else 0,
     ]
-    whole = max(1.0, 1 / max(max(used), 1e-9)) if simulation.ended_by is None else 1.0
+    whole = max(1.0, 1 / max(*used, 1e-9)) if simulation.ended_by is None else 1.0
     return round(samples / batch * whole), 0, round(len(simulation.world.messages) * whole)
 
 

@@ -28,6 +28,12 @@ class Receive(Event):
         self.tag = tag
         self.sender = sender
 
+    @property
+    def mail(self) -> Mail:
+        """What arrived; only once it has."""
+        assert isinstance(self.value, Mail)
+        return self.value
+
     def matches(self, mail: Mail) -> bool:
         """Whether this reader wants ``mail``."""
         return self.tag in (None, mail.tag) and self.sender in (None, mail.sender)
@@ -65,8 +71,8 @@ class Mailbox:
         """Stop waiting; mail that was handed out goes to the next reader, or back to the front."""
         if reader in self.readers:
             self.readers.remove(reader)
-        elif reader.triggered and not self._hand_out(reader.value):
-            self.unread.insert(0, reader.value)
+        elif reader.triggered and not self._hand_out(reader.mail):
+            self.unread.insert(0, reader.mail)
 
     def _hand_out(self, mail: Mail) -> bool:
         for reader in self.readers:

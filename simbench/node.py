@@ -5,6 +5,7 @@ leaving ``yield`` out means "in the background". What words hand on are Values, 
 tensors: a strategy never sees a tensor or a wall clock.
 """
 
+import functools
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -81,9 +82,7 @@ class World:
         """Enter a message in the books and return its number."""
         number = len(self.messages)
         now_ns = self.clock.now_ns
-        self.messages.append(
-            Message("", 0, number, sender, receiver, tag, num_bytes, now_ns, None)
-        )
+        self.messages.append(Message("", 0, number, sender, receiver, tag, num_bytes, now_ns, None))
         self.payload_bytes += num_bytes
         return number
 
@@ -117,7 +116,7 @@ class Node:
         step = self._steps_begun
         self._steps_begun += 1
         recipe = self._training.gradient(self._own(parameters), self.rank, step)
-        return self._work(self._world.step_ns(self.rank, step), self._hold(recipe))
+        return self._work(self._world.step_ns(self.rank, step), self.hold(recipe))
 
     def compute(self, duration_ns: int) -> Work:
         """Keep this node's processor busy for ``duration_ns``; the event's value is None."""
@@ -142,7 +141,7 @@ class Node:
 
         def deliver(_: Event) -> None:
             world.arrivals[number] = self._clock.now_ns
-            held = [receiver._hold(recipe) for recipe in recipes]
+            held = [receiver.hold(recipe) for recipe in recipes]
             content = held[0] if isinstance(body, Value) else tuple(held)
             receiver.mailbox.put(Mail(self.rank, tag, content))
 
@@ -158,11 +157,13 @@ class Node:
         """Wait for mail with ``tag`` from ``sender``, any where None; the value is the ``Mail``."""
         return self.mailbox.receive(tag, sender)
 
-    def receive_from_each(self, senders: Sequence[int], tag: str) -> Generator[Event, Any, list[Mail]]:
+    def receive_from_each(
+        self, senders: Sequence[int], tag: str
+    ) -> Generator[Event, Any, list[Mail]]:
         """Wait for one mail from each of ``senders``; return them in the order of ``senders``."""
         receipts = [self.receive(tag, sender) for sender in senders]
         yield self._clock.all_of(receipts)
-        return [receipt.value for receipt in receipts]
+        return [receipt.mail for receipt in receipts]
 
     def all_reduce(self, vector: Value, tag: str = "all_reduce") -> Event:
         """Join the workers' next all-reduce under ``tag``; the event's value is the mean.
@@ -211,19 +212,19 @@ class Node:
     def initial_state(self) -> State:
         """Return the parameters that all nodes start from, and an optimiser that hasn't stepped."""
         parameters, optimizer = self._training.initial(self.rank)
-        return State(self._hold(parameters), self._hold(optimizer))
+        return State(self.hold(parameters), self.hold(optimizer))
 
     def step(self, state: State, gradient: Value) -> State:
         """Return the state after one step of the optimiser; its time is part of the gradient's."""
         parameters, optimizer = self._training.step(
             self._own(state.parameters), self._own(state.optimizer), self._own(gradient), self.rank
         )
-        return State(self._hold(parameters), self._hold(optimizer))
+        return State(self.hold(parameters), self.hold(optimizer))
 
     def mix(self, *vectors: Value, weights: Sequence[float] | None = None) -> Value:
         """Return sum(weights * vectors), by default the mean."""
         recipes = [self._own(vector) for vector in vectors]
-        return self._hold(self._training.mix(recipes, weights, self.rank))
+        return self.hold(self._training.mix(recipes, weights, self.rank))
 
     def add(self, x: Value, y: Value) -> Value:
         """Return x + y."""
@@ -233,13 +234,15 @@ class Node:
         """Return x - y."""
         return self.mix(x, y, weights=(1.0, -1.0))
 
-    def observe(self, value: Value) -> Any:
-        """Return the number itself, which makes the executor catch up: costs speed, no virtual time.
+    def observe(self, value: Value) -> Event:
+        """Look at the number itself, which is the event's value.
+
+        The executor has to catch up for it: that costs speed, but no virtual time.
 
         Raises:
-            ValueError: the clock plane runs alone (``plan``), so there are no numbers.
+            NoNumbersError: the clock plane runs alone (``plan``), so there are no numbers.
         """
-        return self._world.observe(self._own(value))
+        return Event(self._clock).succeed(self._world.observe(self._own(value)))
 
     def publish(
         self,
@@ -258,7 +261,8 @@ class Node:
 
     # -- whose Value it is
 
-    def _hold(self, recipe: Recipe) -> Value:
+    def hold(self, recipe: Recipe) -> Value:
+        """Return a handle of this node's own: what it made, or what has reached it."""
         return self._training.graph.hold(recipe, self.rank)
 
     def _own(self, value: Value) -> Recipe:
@@ -278,7 +282,7 @@ def _begin(world: World, meeting: AllReduceUnderWay, tag: str) -> None:
 
     def finish() -> None:
         for rank in ranks:
-            value = world.nodes[rank]._hold(mean)
+            value = world.nodes[rank].hold(mean)
             world.clock.ready(meeting.waiting[rank], value, receiver=rank, sender=rank, number=0)
 
     def arrive(number: int) -> None:
@@ -294,7 +298,7 @@ def _begin(world: World, meeting: AllReduceUnderWay, tag: str) -> None:
             flow.sender,
             flow.receiver,
             flow.num_bytes,
-            lambda number=number: arrive(number),
+            functools.partial(arrive, number),
             flow.hops_in_turn,
         )
     if not flows:

@@ -18,12 +18,15 @@ class StrategyPlan(NamedTuple):
     seed: int
     machines: int
     ended_by: str
+    stuck: str | None
+    """Who waits for whom, where everybody waits."""
     end_ns: int
     samples: int
-    seconds_per_round: float
-    """Virtual seconds for one batch of every worker."""
+    seconds_per_round: float | None
+    """Virtual seconds for one batch of every worker; None without any update."""
     samples_per_s: float
-    payload_bytes_per_sample: float
+    payload_bytes_per_sample: float | None
+    """Bytes handed to the network by all nodes together; None without any update."""
     compute_share: float
     """Share of the workers' time spent computing."""
     wait_share: float
@@ -35,7 +38,9 @@ class StrategyPlan(NamedTuple):
     """Of those, how many the memo makes needless."""
 
 
-def plan(scenario: Scenario, strategy: str, seed: int, memo: Memo, fingerprint: str) -> StrategyPlan:
+def plan(
+    scenario: Scenario, strategy: str, seed: int, memo: Memo, fingerprint: str
+) -> StrategyPlan:
     """Run the clock of ``strategy`` to the budget of ``scenario``.
 
     Raises:
@@ -78,11 +83,12 @@ def _sum_up(simulation: Simulation, counted: Counter[bool]) -> StrategyPlan:
         simulation.seed,
         simulation.num_nodes,
         str(simulation.ended_by),
+        simulation.who_waits() if simulation.ended_by == "stuck" else None,
         simulation.end_ns,
         samples,
-        end_ns / 1e9 * workers * scenario.task.batch_size / samples if samples else float("inf"),
+        end_ns / 1e9 * workers * scenario.task.batch_size / samples if samples else None,
         samples / (end_ns / 1e9),
-        sum(message.num_bytes for message in messages) / samples if samples else float("inf"),
+        sum(message.num_bytes for message in messages) / samples if samples else None,
         share("compute"),
         share("wait"),
         sum(staleness) / len(staleness) if staleness else 0.0,

@@ -122,7 +122,7 @@ class RunFolder:
             for name, row in TABLES.items():
                 columns = list(zip(*rows[name], strict=True)) or [()] * len(schema(row))
                 arrays = [pa.array(c, f.type) for c, f in zip(columns, schema(row), strict=True)]
-                pq.write_table(  # type: ignore[no-untyped-call]
+                pq.write_table(
                     pa.table(arrays, schema=schema(row)),
                     temporary / f"{name}.parquet",
                     compression="zstd",
@@ -142,13 +142,13 @@ class RunFolder:
 
     def table(self, name: str) -> pd.DataFrame:
         """Return one table, columns as in its row type; integers that may be missing are Int64."""
-        table = pq.read_table(self.path / f"{name}.parquet")  # type: ignore[no-untyped-call]
+        table = pq.read_table(self.path / f"{name}.parquet")
         optional = [n for n, kind in TABLES[name].__annotations__.items() if kind == int | None]
         # Through pandas, a missing value would turn nanoseconds into rounded floats.
         frame: pd.DataFrame = table.drop_columns(optional).to_pandas()
         for column in optional:
             frame[column] = pd.array(table[column].to_pylist(), dtype="Int64")
-        return frame[table.column_names]
+        return frame[list(TABLES[name].__annotations__)]
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A scenario: one choice of each kind, and the rule that ends a run. It is what a YAML file says."""
+"""A scenario: one choice of each kind, and the rule that ends a run. A YAML file says one."""
 
 import hashlib
 import json
@@ -23,7 +23,6 @@ from simbench.seeds import generator
 from simbench.spec import OneOf, Spec, dump_by_contents, misfit
 from simbench.strategy import Strategy
 from simbench.units import PositiveNanoseconds
-
 
 CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "strategies": ("simbench.strategies", Strategy),

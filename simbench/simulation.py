@@ -156,9 +156,7 @@ class Simulation:
             arrived_ns = self.world.arrivals.get(message.number)
             if arrived_ns is not None and arrived_ns > end_ns:
                 arrived_ns = None
-            kept.append(
-                message._replace(strategy=self.name, seed=self.seed, arrived_ns=arrived_ns)
-            )
+            kept.append(message._replace(strategy=self.name, seed=self.seed, arrived_ns=arrived_ns))
         return kept
 
     def spans_until(self, end_ns: int, messages: list[Message]) -> list[Span]:
@@ -180,7 +178,9 @@ class Simulation:
         ]
         for (tag, _), meeting in self.world.meetings.items():
             absent = [rank for rank in range(self.world.num_workers) if rank not in meeting.joined]
-            waiting += [f"node {rank} for nodes {absent} to join {tag!r}" for rank in meeting.joined]
+            waiting += [
+                f"node {rank} for nodes {absent} to join {tag!r}" for rank in meeting.joined
+            ]
         return "; ".join(waiting) or "every process has ended"
 
     def _publish(
@@ -247,7 +247,7 @@ def simulate(
     seed: int,
     executor: Executor,
     memo: Memo,
-    settled: Callable[[Evaluation], None] = lambda evaluation: None,
+    settled: Callable[[Evaluation], None] = lambda _: None,
 ) -> Outcome:
     """Run ``strategy`` with ``seed`` until the stop rule ends it.
 
@@ -279,7 +279,9 @@ def simulate(
     end_ns = done[-1].version.time_ns if stopped_by else simulation.end_ns
     simulation.finish_instant(end_ns)
     known = passed_over - (executor.passed_over_run - run_before)
-    return _outcome(simulation, done[-1], rows, stopped_by or str(simulation.ended_by), end_ns, known)
+    return _outcome(
+        simulation, done[-1], rows, stopped_by or str(simulation.ended_by), end_ns, known
+    )
 
 
 def fingerprint_text(executor: Executor) -> str:

@@ -1,7 +1,7 @@
 """The frozen, strict base of everything a scenario file may hold, and choices among plug-ins.
 
-A folder of plug-ins becomes one tagged choice: ``Annotated[Model, OneOf("simbench.learning.models")]``
-reads ``{kind: gpt, layers: 2}`` as the class in that folder whose ``kind`` is ``gpt``. Packages
+A folder of plug-ins becomes one tagged choice:
+``Annotated[Model, OneOf("simbench.learning.models")]`` reads ``{kind: gpt, layers: 2}`` as the class in that folder whose ``kind`` is ``gpt``. Packages
 outside simbench add classes by an entry point in the group of the folder's name.
 """
 
@@ -70,7 +70,7 @@ def _find(path: object, info: ValidationInfo) -> str:
 
 @dataclass
 class Packing:
-    """Context of ``model_dump`` in which each file gets a place in a folder, the same everywhere."""
+    """Context of ``model_dump`` in which each file gets a place in a folder to pack it into."""
 
     files: dict[str, Path] = field(default_factory=dict)
     """Place in the folder -> the file that belongs there; filled by the dump."""

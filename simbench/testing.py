@@ -132,7 +132,8 @@ def check_model(model: Model, data: Dataset) -> None:
     step = 1e-5
     batch = bench.place(data.batch(generator(0, "batch", 1, 0), 1, 2, 3, model.length))
     measured = (
-        _loss(bench, point + step * direction, batch) - _loss(bench, point - step * direction, batch)
+        _loss(bench, point + step * direction, batch)
+        - _loss(bench, point - step * direction, batch)
     ) / (2 * step)
     assert abs(measured - float(slope @ direction)) <= 1e-6 * max(1.0, float(slope.norm()))
 
@@ -230,9 +231,7 @@ def small_scenarios(draw: st.DrawFn, strategy: st.SearchStrategy[Strategy]) -> S
     jitter = draw(st.sampled_from([NoJitter(), LogNormal(sigma=0.5), Exponential()]))
     machine = Fixed(step_time=draw(st.integers(1, 50)) * MS, jitter=jitter)
     slow = [Straggler(nodes=(nodes - 1,), slowdown=draw(st.floats(1, 5)))]
-    star = Star(
-        bandwidth=draw(st.integers(10**5, 10**9)), latency=draw(st.integers(0, 20)) * MS
-    )
+    star = Star(bandwidth=draw(st.integers(10**5, 10**9)), latency=draw(st.integers(0, 20)) * MS)
     model = Quadratic(
         dimension=draw(st.integers(1, 40)),
         optimum=tuple(optima),

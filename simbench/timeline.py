@@ -23,6 +23,24 @@ def spans(
         messages: those sent; one that hasn't arrived is on its way until the end.
         end_ns: where the tiling ends; what lies behind is cut off.
     """
+    for rank, moments in enumerate(_changes(num_nodes, work, messages, end_ns)):
+        counts = [0, 0, 0]
+        since_ns, doing = 0, "wait"
+        for at_ns, together in itertools.groupby(sorted(moments), key=operator.itemgetter(0)):
+            for _, what, change in together:
+                counts[what] += change
+            if _name(*counts) != doing:
+                if at_ns > since_ns:
+                    yield Span("", 0, rank, doing, since_ns, at_ns)
+                since_ns, doing = at_ns, _name(*counts)
+        if end_ns > since_ns:
+            yield Span("", 0, rank, doing, since_ns, end_ns)
+
+
+def _changes(
+    num_nodes: int, work: Iterable[tuple[int, int, int]], messages: Iterable[Message], end_ns: int
+) -> list[list[tuple[int, int, int]]]:
+    """Return for each node when it begins (+1) and ends (-1) to do what: (at_ns, what, change)."""
     changes: list[list[tuple[int, int, int]]] = [[] for _ in range(num_nodes)]
 
     def add(rank: int, what: int, start_ns: int, stop_ns: int | None) -> None:
@@ -36,19 +54,7 @@ def spans(
         if message.sender != message.receiver:
             add(message.sender, _OUT, message.sent_ns, message.arrived_ns)
             add(message.receiver, _IN, message.sent_ns, message.arrived_ns)
-
-    for rank, moments in enumerate(changes):
-        counts = [0, 0, 0]
-        since_ns, doing = 0, "wait"
-        for at_ns, together in itertools.groupby(sorted(moments), key=operator.itemgetter(0)):
-            for _, what, change in together:
-                counts[what] += change
-            if _name(*counts) != doing:
-                if at_ns > since_ns:
-                    yield Span("", 0, rank, doing, since_ns, at_ns)
-                since_ns, doing = at_ns, _name(*counts)
-        if end_ns > since_ns:
-            yield Span("", 0, rank, doing, since_ns, end_ns)
+    return changes
 
 
 def _name(work: int, out: int, in_: int) -> str:

@@ -88,10 +88,8 @@ class _Quantity:
 
     def read(self, value: object, info: ValidationInfo) -> int:
         """Parse text; take an integer as it is, but only from Python code, never from a file."""
-        if info.context is None and type(value) is int:
-            amount = value
-        else:
-            amount = parse(value, self.units)
+        written_in_python = info.context is None and type(value) is int
+        amount = value if written_in_python else parse(value, self.units)
         if amount < self.positive:
             raise ValueError(f"must be {'above' if self.positive else 'at least'} 0; got {value!r}")
         return amount

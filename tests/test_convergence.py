@@ -235,7 +235,9 @@ def test_synchronous_sgd_is_stable_exactly_below_two_over_the_curvature(strategy
     st.integers(0, 1000),
 )
 @settings(max_examples=25)
-def test_staleness_and_own_update_add_up_to_the_last_update(workers, jitter, slowdown, network, seed):
+def test_staleness_and_own_update_add_up_to_the_last_update(
+    workers, jitter, slowdown, network, seed
+):
     """Per worker, the sum of staleness + 1 is the index of its last update: the mean is N-1."""
     scenario = small_scenario(
         Asynchronous(),

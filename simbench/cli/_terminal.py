@@ -1,32 +1,57 @@
 """What commands share: results on standard output, everything else on standard error."""
 
+import json
+import math
+import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 if TYPE_CHECKING:
+    from simbench.execution.memo import Memo
     from simbench.scenario import Scenario
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False)
+# Names come from users: square brackets and colons in them are no markup.
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+err = Console(highlight=False, markup=False, emoji=False, stderr=True)
 
-ScenarioFile = Annotated[Path, typer.Argument(help="A scenario file (YAML).", show_default=False)]
+ScenarioFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A scenario file (YAML).", show_default=False)
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set a key, as network.latency='20 ms'."),
 ]
 Seeds = Annotated[
-    list[int] | None, typer.Option("--seed", help="Use this seed instead (may be repeated).")
+    list[int] | None,
+    typer.Option("--seed", metavar="N", help="Use this seed instead (may be repeated)."),
 ]
-ResultsFolder = Annotated[Path, typer.Option("--results", help="Where run folders go.")]
-ReportsFolder = Annotated[Path, typer.Option("--reports", help="Where reports go.")]
+NodesPerActor = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Nodes that one actor stands in for.", show_default="by cores"
+    ),
+]
+ResultsFolder = Annotated[
+    Path, typer.Option("--results", metavar="FOLDER", help="Where run folders go.")
+]
+ReportsFolder = Annotated[
+    Path, typer.Option("--reports", metavar="FOLDER", help="Where reports go.")
+]
 CacheFolder = Annotated[
     Path | None,
-    typer.Option("--cache", help="Where known losses are kept.", show_default="your cache folder"),
+    typer.Option(
+        "--cache",
+        metavar="FOLDER",
+        help="Where known losses are kept.",
+        show_default="your cache folder",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -35,16 +60,27 @@ class RequestError(Exception):
     """The request was wrong: one message, exit code 2, no traceback."""
 
 
+def say(message: str) -> None:
+    """Print a line for people beside the results; terminals break it, files keep it whole."""
+    err.print(message, soft_wrap=True)
+
+
 def complain(message: str) -> None:
     """Print an error for people."""
-    err.print(f"[bold red]simbench:[/] {escape(message)}", soft_wrap=True)
+    err.print(Text.assemble(("simbench:", "bold red"), " ", message), soft_wrap=True)
 
 
-def escape(text: str) -> str:
-    """Return ``text`` so that Rich prints its square brackets."""
-    from rich.markup import escape as rich_escape
+def print_json(content: Any) -> None:
+    """Print JSON for programs; a number that JSON doesn't have (a loss gone to NaN) is null."""
+    out.print_json(json.dumps(_without_nonfinite(content), allow_nan=False))
 
-    return rich_escape(text)
+
+def _without_nonfinite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _without_nonfinite(each) for key, each in content.items()}
+    if isinstance(content, list):
+        return [_without_nonfinite(each) for each in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 @contextmanager
@@ -70,3 +106,36 @@ def read_scenario(file: Path, sets: list[str] | None, seeds: list[int] | None) -
     chosen = [f"seeds={list(seeds)}"] if seeds else []
     with wrong_requests():
         return load(file, [*(sets or []), *chosen])
+
+
+def check_writable(*folders: Path) -> None:
+    """Find out before hours of training that their results can't be written.
+
+    Raises:
+        RequestError: one of ``folders`` is not a folder that can be written to, or can't become one.
+    """
+    for folder in folders:
+        there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise RequestError(f"{folder}: can't be written: {there} is no folder to write to")
+
+
+@contextmanager
+def opened_memo(folder: Path | None) -> Iterator["Memo"]:
+    """Open the memo in ``folder``, by default the user's.
+
+    Raises:
+        RequestError: it can't be read or written.
+    """
+    from simbench.execution.memo import Memo, default_folder
+
+    folder = folder or default_folder()
+    check_writable(folder)
+    try:
+        memo = Memo(folder)
+    except sqlite3.Error as error:
+        raise RequestError(f"{folder}: known losses can't be read: {error}; delete it") from None
+    try:
+        yield memo
+    finally:
+        memo.close()

@@ -11,7 +11,9 @@ from simbench.cli._terminal import out
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="The file to write.")] = Path("scenario.yaml"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")] = Path(
+        "scenario.yaml"
+    ),
 ) -> None:
     """Write a commented scenario to start from; a file that is there is never overwritten."""
     text = resources.files("simbench.cli").joinpath("starter.yaml").read_text(encoding="utf-8")

@@ -1,7 +1,6 @@
 """``simbench list``: the plug-ins that a scenario may choose from."""
 
 import inspect
-import json
 from typing import Annotated
 
 import typer
@@ -14,7 +13,9 @@ from simbench.cli._terminal import out
 def command(
     key: Annotated[
         str | None,
-        typer.Argument(help="Only what fits this key, such as strategies.", show_default=False),
+        typer.Argument(
+            metavar="KEY", help="Only what fits this key, such as strategies.", show_default=False
+        ),
     ] = None,
     as_json: terminal.AsJson = False,
 ) -> None:
@@ -23,17 +24,23 @@ def command(
     from simbench.spec import discover
 
     if key is not None and key not in CHOICES:
-        raise terminal.RequestError(f"{key}: not a key with a choice; those are {', '.join(CHOICES)}")
+        raise terminal.RequestError(
+            f"{key}: not a key with a choice; those are {', '.join(CHOICES)}"
+        )
     rows = [
-        (where, kind, inspect.cleandoc(found.__doc__ or "").partition("\n")[0])
+        (where, kind, _first_line(found))
         for where, (package, base) in CHOICES.items()
         for kind, found in discover(package, base).items()
         if key in (None, where)
     ]
     if as_json:
-        out.print_json(json.dumps([dict(zip(("key", "kind", "about"), r, strict=True)) for r in rows]))
+        terminal.print_json([dict(zip(("key", "kind", "about"), r, strict=True)) for r in rows])
         return
     table = Table("key", "kind", "what it is")
     for row in rows:
         table.add_row(*row)
-    out.print(table)
+    out.print(table, soft_wrap=False)
+
+
+def _first_line(plugin: type) -> str:
+    return inspect.cleandoc(plugin.__doc__ or "").partition("\n")[0].replace("``", "")

@@ -3,11 +3,12 @@
 Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted.
 """
 
+import functools
 import importlib
 import pkgutil
-import sys
+from collections.abc import Callable
+from typing import Any
 
-import click
 import typer
 
 import simbench.cli
@@ -25,26 +26,28 @@ def build() -> typer.Typer:
     for module in pkgutil.iter_modules(simbench.cli.__path__):
         if not module.name.startswith("_") and module.name != "main":
             found = importlib.import_module(f"simbench.cli.{module.name}")
-            app.command(module.name)(found.command)
+            app.command(module.name)(_with_exit_codes(found.command))
     return app
+
+
+def _with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
+    """Return ``command`` so that it tells wrong requests and interruptions in one line."""
+
+    @functools.wraps(command)
+    def speaking(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except RequestError as error:
+            complain(str(error))
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            complain("interrupted; run the same command again: losses that are known stay known")
+            raise typer.Exit(130) from None
+
+    return speaking
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    try:
-        code = build()(standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        code = 2
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except click.exceptions.Exit as error:
-        code = error.exit_code
-    except RequestError as error:
-        complain(str(error))
-        code = 2
-    except (KeyboardInterrupt, click.Abort):
-        complain("interrupted; run the same command again: losses that are known stay known")
-        code = 130
-    sys.exit(code or 0)
+    # What Typer itself can't read (an unknown option, say) it tells in one message, with code 2.
+    build()(prog_name="simbench")

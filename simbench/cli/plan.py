@@ -1,11 +1,16 @@
 """``simbench plan``: the clock plane alone, without training."""
 
-import json
+from typing import TYPE_CHECKING
 
+import typer
+from rich import box
 from rich.table import Table
 
 from simbench.cli import _terminal as terminal
 from simbench.cli._terminal import err, out
+
+if TYPE_CHECKING:
+    from simbench.plan import StrategyPlan
 
 
 def command(
@@ -17,43 +22,75 @@ def command(
 ) -> None:
     """Tell what each strategy costs in virtual time and bytes until the budget, without training.
 
-    Strategies whose course depends on a loss are refused.
+    Strategies whose course depends on a loss are refused. --json tells more, seed by seed.
     """
     from simbench.execution.identity import fingerprint
-    from simbench.execution.memo import Memo, default_folder
-    from simbench.plan import StrategyPlan, plan
+    from simbench.plan import plan
     from simbench.simulation import join_fingerprint
 
     scenario = terminal.read_scenario(scenario_file, sets, seed)
-    memo = Memo(cache or default_folder())
     here = join_fingerprint(fingerprint("cpu"))
-    plans: list[StrategyPlan] = []
-    with terminal.wrong_requests(), err.status("running the clock ..."):
+    plans: dict[str, list[StrategyPlan]] = {}
+    with (
+        terminal.opened_memo(cache) as memo,
+        terminal.wrong_requests(),
+        err.status("running the clock ..."),
+    ):
         for strategy in scenario.strategies:
-            plans += [plan(scenario, strategy, each, memo, here) for each in scenario.seeds]
+            plans[strategy] = [plan(scenario, strategy, s, memo, here) for s in scenario.seeds]
+    every = [each for seeds in plans.values() for each in seeds]
     if as_json:
-        out.print_json(json.dumps([each._asdict() for each in plans]))
-        return
-    table = Table(title=f"{scenario.name}: until the budget ends, losses aside")
+        terminal.print_json([each._asdict() for each in every])
+    else:
+        _print(scenario.name, plans, len(scenario.seeds))
+    stuck = {each.strategy: each.stuck for each in every if each.stuck}
+    for strategy, waiting in stuck.items():
+        terminal.complain(f"{strategy} gets stuck: {waiting}")
+    if stuck:
+        raise typer.Exit(1)
+
+
+def _print(name: str, plans: dict[str, list["StrategyPlan"]], num_seeds: int) -> None:
+    """Print one row per strategy, narrow enough for 80 columns."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("strategy", overflow="fold")
     for heading in (
-        "strategy", "seed", "machines", "s per round", "samples/s", "kB per sample", "computing",
-        "waiting", "staleness", "gradients", "known",
+        "s per\nround", "samples\nper s", "kB per\nsample", "com-\nputing", "wait-\ning",
+        "stale-\nness", "gra-\ndients",
     ):  # fmt: skip
-        table.add_column(heading, justify="left" if heading == "strategy" else "right")
-    for each in plans:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for strategy, seeds in plans.items():
+
+        def mean(figure: str, seeds: list["StrategyPlan"] = seeds) -> float | None:
+            figures = [getattr(each, figure) for each in seeds]
+            return None if None in figures else sum(figures) / len(figures)
+
         table.add_row(
-            each.strategy,
-            str(each.seed),
-            str(each.machines),
-            f"{each.seconds_per_round:.4g}",
-            f"{each.samples_per_s:.4g}",
-            f"{each.payload_bytes_per_sample / 1e3:,.4g}",
-            f"{each.compute_share:.0%}",
-            f"{each.wait_share:.0%}",
-            f"{each.mean_staleness_updates:.2f}",
-            f"{each.gradients:,}",
-            f"{each.gradients_known:,}",
+            strategy,
+            _figure(mean("seconds_per_round")),
+            _figure(mean("samples_per_s")),
+            _figure(mean("payload_bytes_per_sample"), 1e3),
+            f"{mean('compute_share'):.0%}",
+            f"{mean('wait_share'):.0%}",
+            f"{mean('mean_staleness_updates'):.2f}",
+            f"{mean('gradients'):,.0f}",
         )
-    out.print(table)
-    if any(each.ended_by == "stuck" for each in plans):
-        err.print("a strategy got stuck: run it to see who waits for whom")
+    seeds = "1 seed" if num_seeds == 1 else f"mean of {num_seeds} seeds"
+    out.print(f"{name}: the clock alone until the budget ends ({seeds})\n")
+    out.print(table, soft_wrap=False)
+    every = [each for seeds in plans.values() for each in seeds]
+    known = sum(each.gradients_known for each in every)
+    out.print(
+        f"\n{sum(each.gradients for each in every):,} gradients in all, {known:,} of them known "
+        "already. Staleness counts updates."
+    )
+
+
+def _figure(number: float | None, unit: float = 1) -> str:
+    """Return ``number`` of ``unit``s with three digits or all before the point, in 7 characters."""
+    if number is None:
+        return "-"
+    number /= unit
+    if number >= 10**7:
+        return f"{number:.1e}"
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"

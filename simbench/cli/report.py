@@ -10,7 +10,10 @@ from simbench.cli._terminal import out
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a scenario's folder of results.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="A run folder, or a scenario's folder of results."),
+    ],
     reports: terminal.ReportsFolder = Path("reports"),
 ) -> None:
     """Write the page, its Markdown twin and the figures of a run; print the verdict.
@@ -26,7 +29,8 @@ def command(
     if not whole:
         raise terminal.RequestError(f"{run}: no run here: a run folder holds a summary.json")
     newest = max(whole, key=lambda folder: (folder.path / "summary.json").stat().st_mtime)
+    terminal.check_writable(reports)
     page = write_report(newest, reports / newest.summary["scenario"])
     out.print(f"results: {newest.path}\nreport:  {page}")
     for line in verdict(newest):
-        out.print(terminal.escape(line))
+        out.print(line)

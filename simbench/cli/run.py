@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,13 +39,12 @@ def command(
     executor: Annotated[
         ExecutorKind, typer.Option(help="Ray actors, or threads of this process.")
     ] = ExecutorKind.ray,
-    nodes_per_actor: Annotated[
-        int | None,
-        typer.Option(min=1, help="Nodes that one actor stands in for.", show_default="by cores"),
-    ] = None,
+    nodes_per_actor: terminal.NodesPerActor = None,
     address: Annotated[
         str | None,
-        typer.Option(help="Join this Ray cluster (HOST:PORT or auto).", show_default="start one"),
+        typer.Option(
+            metavar="HOST:PORT", help="Join this Ray cluster, or auto.", show_default="start one"
+        ),
     ] = None,
     results: terminal.ResultsFolder = Path("results"),
     reports: terminal.ReportsFolder = Path("reports"),
@@ -59,19 +58,22 @@ def command(
 
     The same question has the same folder: one that is whole is shown, not computed again.
     """
-    from simbench.execution.memo import Memo, default_folder
+    from simbench.execution.memo import Memo
     from simbench.run import run_folder
 
     scenario = terminal.read_scenario(scenario_file, sets, seed)
     if executor is ExecutorKind.local and (address or nodes_per_actor):
         raise terminal.RequestError("--address and --nodes-per-actor are for --executor ray")
+    terminal.check_writable(results, reports)
     folder = run_folder(scenario, results)
     if folder.exists and not no_cache:
-        err.print(f"{folder.path} is whole already, so nothing is computed; --no-cache would.")
+        terminal.say(f"{folder.path} is whole already, so nothing is computed; --no-cache would.")
     else:
-        memo = Memo(None if no_cache else cache or default_folder())
         begun_s = time.perf_counter()
-        with _started(executor, scenario, nodes_per_actor, address) as started:
+        with (
+            closing(Memo(None)) if no_cache else terminal.opened_memo(cache) as memo,
+            _started(executor, scenario, nodes_per_actor, address) as started,
+        ):
             startup_s = time.perf_counter() - begun_s
             _announce(scenario, started, memo, startup_s)
             _compute(scenario, started, memo, folder, startup_s)
@@ -92,7 +94,7 @@ def _started(
     else:
         from simbench.ray_cluster.executor import RayExecutor
 
-        err.print("starting Ray actors ..." if address is None else f"joining {address} ...")
+        terminal.say("starting Ray actors ..." if address is None else f"joining {address} ...")
         with terminal.wrong_requests():
             executor = RayExecutor(scenario.cluster.nodes, nodes_per_actor, address)
     try:
@@ -106,7 +108,7 @@ def _announce(scenario: "Scenario", executor: "Executor", memo: "Memo", startup_
     from simbench.estimate import estimate
 
     expected = estimate(scenario, executor, memo)
-    err.print(
+    terminal.say(
         f"{scenario.name}: {len(scenario.strategies)} strategies x {len(scenario.seeds)} seeds on "
         f"{executor.description} (started in {startup_s:.1f} s)\n{expected}"
     )
@@ -125,15 +127,15 @@ def _compute(
     if fresh is not folder:
         differing = differing_tables(folder, fresh)
         answer = f"differs in: {', '.join(differing)}" if differing else "is the same, bit for bit"
-        err.print(f"computed again: what {folder.path} held {answer}")
+        terminal.say(f"computed again: what {folder.path} held {answer}")
         fresh.replace(folder)
-    err.print(summarise_operations(folder.provenance))
+    terminal.say(summarise_operations(folder.provenance))
 
 
 @contextmanager
 def _progress_bar() -> Iterator[Any]:
     columns = (
-        TextColumn("{task.fields[strategy]} (seed {task.fields[seed]})"),
+        TextColumn("{task.fields[strategy]} (seed {task.fields[seed]})", markup=False),
         BarColumn(bar_width=12),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         TextColumn("virtual {task.fields[virtual]:.1f} s"),
@@ -153,7 +155,7 @@ def _progress_bar() -> Iterator[Any]:
             evaluation = progress.evaluation
             if not err.is_terminal and time.perf_counter() - told_s > _SECONDS_PER_LINE:
                 told_s = time.perf_counter()
-                err.print(
+                terminal.say(
                     f"{evaluation.strategy} (seed {evaluation.seed}): virtual "
                     f"{evaluation.time_ns / 1e9:.1f} s, loss {evaluation.loss:.3f}; "
                     f"{progress.operations_run['gradient']:,} gradients run, "
@@ -175,16 +177,14 @@ def _progress_bar() -> Iterator[Any]:
 
 
 def _show(folder: "RunFolder", reports: Path, as_json: bool) -> None:
-    import json
-
     from simbench.report.page import write_report
     from simbench.report.verdict import verdict
 
     page = write_report(folder, reports / folder.summary["scenario"])
     if as_json:
         where = {"results": str(folder.path), "report": str(page)}
-        out.print_json(json.dumps({**where, "verdict": verdict(folder), **folder.summary}))
+        terminal.print_json({**where, "verdict": verdict(folder), **folder.summary})
         return
     out.print(f"results: {folder.path}\nreport:  {page}")
     for line in verdict(folder):
-        out.print(terminal.escape(line))
+        out.print(line)

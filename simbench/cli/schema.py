@@ -8,10 +8,10 @@ from simbench.cli._terminal import out
 def command() -> None:
     """Print the JSON Schema of scenario files.
 
-    Editors use it to complete and check: put ``# yaml-language-server: $schema=FILE`` on the
-    first line of a scenario.
+    Editors complete and check with it. Put this on the first line of a scenario:
+    "# yaml-language-server: $schema=FILE".
     """
     from simbench.scenario import Scenario
 
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    out.print(json.dumps({**schema, **Scenario.model_json_schema()}, indent=2), markup=False)
+    out.print(json.dumps({**schema, **Scenario.model_json_schema()}, indent=2))

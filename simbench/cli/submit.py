@@ -7,21 +7,23 @@ from typing import Annotated
 import typer
 
 from simbench.cli import _terminal as terminal
-from simbench.cli._terminal import err
 
 
 def command(
     scenario_file: terminal.ScenarioFile,
-    address: Annotated[str, typer.Option(help="The cluster's dashboard: http://HOST:8265.")],
+    address: Annotated[
+        str, typer.Option(metavar="URL", help="The cluster's dashboard: http://HOST:8265.")
+    ],
     storage: Annotated[
-        str, typer.Option(help="Where the cluster writes results: a folder or a URI (s3://...).")
+        str,
+        typer.Option(
+            metavar="FOLDER|URI",
+            help="Where the cluster writes results: a folder or a URI (s3://...).",
+        ),
     ],
     sets: terminal.Sets = None,
     seed: terminal.Seeds = None,
-    nodes_per_actor: Annotated[
-        int | None,
-        typer.Option(min=1, help="Nodes that one actor stands in for.", show_default="by cores"),
-    ] = None,
+    nodes_per_actor: terminal.NodesPerActor = None,
 ) -> None:
     """Run a scenario as a job on a Ray cluster that runs already; end with the job's exit code.
 
@@ -40,5 +42,5 @@ def command(
     with terminal.wrong_requests():
         code = submit(scenario, address, place, nodes_per_actor=nodes_per_actor, told=told)
     if code == 0:
-        err.print(f"results are in {place}; simbench report {place}/{scenario.name} reads them")
+        terminal.say(f"results are in {place}; simbench report {place}/{scenario.name} reads them")
     raise typer.Exit(code)

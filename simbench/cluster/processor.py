@@ -12,9 +12,7 @@ from simbench.clock import Clock
 class Processor:
     """Lets virtual time pass for computations, in turn."""
 
-    def __init__(
-        self, clock: Clock, rank: int, worked: Callable[[int, int, int], None]
-    ) -> None:
+    def __init__(self, clock: Clock, rank: int, worked: Callable[[int, int, int], None]) -> None:
         """``worked(rank, start_ns, end_ns)`` is told of every stretch of work."""
         self._clock = clock
         self._rank = rank

@@ -22,7 +22,7 @@ class LocalExecutor:
     """A pool of threads, each of which computes one single-threaded operation at a time."""
 
     def __init__(self, num_threads: int | None = None) -> None:
-        self._schedule = Schedule(1, lane_of=lambda recipe: 0)
+        self._schedule = Schedule(1, lane_of=lambda _: 0)
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
@@ -106,7 +106,7 @@ class LocalExecutor:
             try:
                 inputs = [each.result for each in task.recipe.inputs]
                 result = task.recipe.operation(*inputs, *task.recipe.arguments)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
                 self._fail(error)
                 task = None
             inputs = []

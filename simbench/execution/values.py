@@ -1,7 +1,7 @@
 """Values: promises of pure operations, known by their key.
 
-Two things with one job each. A **handle** (``Value``) is what a strategy holds; a **recipe** is what
-has to be computed, and refers to other recipes only. A result stays in memory exactly as long as
+Two things with one job each. A **handle** (``Value``) is what a strategy holds; a **recipe** is
+what has to be computed, and refers to other recipes only. A result stays in memory exactly as long as
 a handle or a recipe that isn't computed yet can reach it: once computed, a recipe forgets its
 inputs, and Python's reference counts do the rest.
 """
@@ -21,10 +21,14 @@ class Operation(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called."""
+        ...
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """What the result depends on beside its inputs, hashed."""
+        ...
 
     def __call__(self, *inputs: Any) -> Any:
         """Return the result; arguments of the recipe follow its inputs."""
@@ -74,7 +78,7 @@ class Recipe:
         self.num_bytes = num_bytes
         self.home = home
         self.result: Any = PENDING
-        # Set where a known loss made it needless to compute this; it may be needed later all the same.
+        # Set where a known loss made it needless to compute this; it may be needed later.
         self.passed_over = False
 
     def settle(self, result: Any) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from simbench.spec import Spec
 
 Batch = tuple[Tensor, ...]
-"""Tensors whose first axis is the sample; what they mean, dataset and model agree on by ``takes``."""
+"""Tensors whose first axis is the sample; dataset and model agree on what they mean."""
 
 
 class Model(Spec, ABC):

@@ -121,7 +121,7 @@ class Gradient:
         module = self.bench.module()
         load(module, parameters)
         gradient = attach_gradient(module)
-        task.model.loss(module, self.bench.place(batch)).backward()
+        task.model.loss(module, self.bench.place(batch)).backward()  # type: ignore[no-untyped-call]
         return gradient
 
 

@@ -8,8 +8,8 @@ from pydantic import PositiveInt, model_validator
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from simbench.learning.datasets.text import Text
 from simbench.learning.dataset import Dataset
+from simbench.learning.datasets.text import Text
 from simbench.learning.model import Model
 from simbench.learning.models.gpt import GPT
 from simbench.learning.optimizer import Optimizer
@@ -75,9 +75,7 @@ def _on_meta(task: Task) -> nn.Module:
 
 @functools.cache
 def _count_flops(task: Task) -> int:
-    batch = task.data.batch(
-        generator(0, "flops", 0, 0), 0, 1, task.batch_size, task.model.length
-    )
+    batch = task.data.batch(generator(0, "flops", 0, 0), 0, 1, task.batch_size, task.model.length)
     on_meta = tuple(
         tensor.to("meta", task.torch_dtype if tensor.is_floating_point() else None)
         for tensor in batch
@@ -86,5 +84,5 @@ def _count_flops(task: Task) -> int:
         # The node's rank is read as a number, which a tensor without storage doesn't have.
         return 0
     with FlopCounterMode(display=False) as counter:
-        task.model.loss(_on_meta(task), on_meta).backward()
+        task.model.loss(_on_meta(task), on_meta).backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())

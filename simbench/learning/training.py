@@ -54,9 +54,7 @@ class Training:
             self.graph.recipe(self._items[1], (both,), home=home),
         )
 
-    def mix(
-        self, vectors: Sequence[Recipe], weights: Sequence[float] | None, home: int
-    ) -> Recipe:
+    def mix(self, vectors: Sequence[Recipe], weights: Sequence[float] | None, home: int) -> Recipe:
         """Return sum(weights * vectors), or their mean if ``weights`` is None.
 
         A sum is a balanced binary tree over the given order, the same everywhere: float addition

@@ -9,7 +9,7 @@ from simbench.clock import Clock
 from simbench.network.sharing import max_min_rates
 from simbench.network.topology import Topology
 
-# A flow that ends on a nanosecond exactly must not be pushed to the next by the last bit of a float.
+# A flow that ends on a nanosecond exactly isn't pushed to the next by the last bit of a float.
 _ROUNDING_NS = 1e-3
 
 
@@ -18,7 +18,9 @@ class Flow:
 
     __slots__ = ("bits_left", "ends_ns", "finished", "links", "rate_bps")
 
-    def __init__(self, links: tuple[int, ...], num_bytes: int, finished: Callable[[], None]) -> None:
+    def __init__(
+        self, links: tuple[int, ...], num_bytes: int, finished: Callable[[], None]
+    ) -> None:
         self.links = links
         self.bits_left = 8.0 * num_bytes
         self.finished = finished

@@ -7,9 +7,7 @@ Source:
 from collections.abc import Sequence
 
 
-def max_min_rates(
-    paths: Sequence[Sequence[int]], link_rates: Sequence[float]
-) -> list[float]:
+def max_min_rates(paths: Sequence[Sequence[int]], link_rates: Sequence[float]) -> list[float]:
     """Return the rate of each flow: no flow's can grow without shrinking that of a slower one.
 
     Every flow then has a saturated link on which no other flow is faster. A flow whose path is

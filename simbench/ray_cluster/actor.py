@@ -1,4 +1,4 @@
-"""The actor: it stands in for some nodes, keeps their results, and computes in the order of calls."""
+"""The actor: it stands in for some nodes, keeps their results, computes as it is told."""
 
 import time
 from collections import defaultdict

@@ -9,6 +9,7 @@ import functools
 import itertools
 import math
 import os
+import socket
 import threading
 from collections import Counter
 from concurrent.futures import Future
@@ -17,6 +18,7 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import AuthenticationError
 
 import simbench
 from simbench.execution.local import num_cores
@@ -28,6 +30,10 @@ _CALL_S = 0.008
 """A call gathers operations worth this long; calling costs about a tenth of it."""
 _CALLS_AHEAD = 2
 """Calls that an actor may have before it: one to work on, one to go on with."""
+
+
+_ANSWER_S = 5.0
+"""A cluster that doesn't answer within this time isn't there; Ray itself would try for minutes."""
 
 
 class Placed:
@@ -55,6 +61,7 @@ def _join(address: str | None) -> None:
     if address is None:
         ray.init(address="local", num_cpus=num_cores(), include_dashboard=False, **quiet)
         return
+    _check_that_it_answers(address)
     # A job has brought this package with it; elsewhere the cluster gets it from here.
     in_a_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
     package = str(Path(simbench.__file__).parent)
@@ -62,8 +69,29 @@ def _join(address: str | None) -> None:
         ray.init(
             address=address, runtime_env=None if in_a_job else {"py_modules": [package]}, **quiet
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, ValueError, RuntimeError, AuthenticationError) as error:
         raise ConnectionError(f"{address}: no Ray cluster to join: {error}") from None
+
+
+def _check_that_it_answers(address: str) -> None:
+    if address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal():
+        raise ConnectionError(f"{address}: expected HOST:PORT of a Ray cluster, or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(f"{address}: no Ray cluster to join: {error}") from None
+
+
+def _pass_on(answer: Future[Answer], slot: int, fetched: Future[Any]) -> None:
+    """Settle ``fetched`` with the one result that was asked for, or with what went wrong."""
+    error = answer.exception()
+    if error is None:
+        fetched.set_result(answer.result().results[slot])
+    else:
+        fetched.set_exception(error)
 
 
 class RayExecutor:
@@ -82,19 +110,23 @@ class RayExecutor:
         if self._owns_ray:
             _join(address)
         share_tensors_as_arrays()
-        resources = ray.cluster_resources()
+        resources: dict[str, float] = ray.cluster_resources()
         num_gpus = int(resources.get("GPU", 0))
         most = num_gpus or int(resources.get("CPU", 1))
         self._nodes_per_actor = nodes_per_actor or math.ceil(num_nodes / min(num_nodes, most))
         num_actors = math.ceil(num_nodes / self._nodes_per_actor)
         self.width = min(most, num_actors)
         # More actors than cores share the cores: what Ray reserves for each is not the real limit.
-        share = {"num_gpus": min(1, num_gpus / num_actors)} if num_gpus else {
-            "num_cpus": min(1, most / num_actors)
-        }
+        share = (
+            {"num_gpus": min(1, num_gpus / num_actors)}
+            if num_gpus
+            else {"num_cpus": min(1, most / num_actors)}
+        )
         actor = ray.remote(NodeActor).options(**share)
-        self._actors: list[ActorHandle] = [actor.remote() for _ in range(num_actors)]
-        described = ray.get([each.describe.remote() for each in self._actors])
+        self._actors: list[ActorHandle[NodeActor]] = [actor.remote() for _ in range(num_actors)]
+        described: list[tuple[str, dict[str, str]]] = ray.get(
+            [each.describe.remote() for each in self._actors]
+        )
         if any(each != described[0] for each in described):
             raise ValueError(f"the actors' machines differ, so their bits would: {described}")
         self.device, self.fingerprint = described[0]
@@ -135,9 +167,7 @@ class RayExecutor:
                 call = Call(wanted=[placed.slot])
                 fetched: Future[Any] = Future()
                 answer, _ = self._send(placed.lanes[0], call, [])
-                answer.add_done_callback(
-                    lambda done: fetched.set_result(done.result().results[placed.slot])
-                )
+                answer.add_done_callback(lambda done: _pass_on(done, placed.slot, fetched))
                 return fetched
             future = self._schedule.want(recipe)
             self._dispatch()

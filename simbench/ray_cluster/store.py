@@ -1,6 +1,6 @@
 """The last step of a job: copy its run folders to a storage that outlives the cluster.
 
-    python -m simbench.ray_cluster.store results s3://bucket/folder
+python -m simbench.ray_cluster.store results s3://bucket/folder
 """
 
 import sys

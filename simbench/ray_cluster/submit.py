@@ -45,9 +45,7 @@ def submit(
         folder = Path(temporary)
         pack(scenario, folder)
         source = Path(simbench.__file__).parent
-        shutil.copytree(
-            source, folder / "simbench", ignore=shutil.ignore_patterns("__pycache__")
-        )
+        shutil.copytree(source, folder / "simbench", ignore=shutil.ignore_patterns("__pycache__"))
         run = ["python", "-m", "simbench", "run", "scenario.yaml", "--address", "auto"]
         if nodes_per_actor:
             run += ["--nodes-per-actor", str(nodes_per_actor)]

@@ -11,9 +11,9 @@ class Asynchronous(Strategy):
     """A worker's change is added to the server's parameters on arrival, however old its reading.
 
     Worker i computes delta_i from the parameters that it read: theta_i <- theta_i + delta_i. The
-    server adds it when it arrives, theta <- theta + delta_i, and returns theta at once; the worker's
-    next step starts when that has arrived. Staleness counts the updates that were applied between
-    the reading and the adding.
+    server adds it when it arrives, theta <- theta + delta_i, and returns theta at once; the
+    worker's next step starts when that has arrived. Staleness counts the updates that were applied
+    between the reading and the adding.
 
     Source:
         Dean et al., "Large Scale Distributed Deep Networks", NeurIPS 2012, section 4.1 (Downpour

@@ -18,7 +18,8 @@ class Averaging(Strategy):
 
     Source:
         Stich, "Local SGD Converges Fast and Communicates Little", ICLR 2019, arXiv:1805.09767,
-        algorithm 1; Goyal et al., "Accurate, Large Minibatch SGD", 2017, arXiv:1706.02677, section 2.
+        algorithm 1; Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
+        2017, arXiv:1706.02677, section 2.
     """
 
     kind: Literal["averaging"] = "averaging"

@@ -16,7 +16,8 @@ class ParameterServer(Strategy):
 
     Source:
         Li et al., "Scaling Distributed Machine Learning with the Parameter Server", OSDI 2014;
-        Chen et al., "Revisiting Distributed Synchronous SGD", 2016, arXiv:1604.00981, algorithms 1, 2.
+        Chen et al., "Revisiting Distributed Synchronous SGD", 2016, arXiv:1604.00981,
+        algorithms 1 and 2.
     """
 
     kind: Literal["parameter_server"] = "parameter_server"

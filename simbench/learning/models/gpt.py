@@ -50,12 +50,13 @@ class GPT(Model):
         return _Transformer(self)
 
     def initialise(self, module: nn.Module, generator: torch.Generator) -> None:
-        """Draw matrices from N(0, 0.02), those that write to the residual stream smaller (GPT-2)."""
+        """Draw matrices from N(0, 0.02), those that write to the residual stream smaller."""
         for name, parameter in module.named_parameters():
             if parameter.dim() == 1:
                 nn.init.constant_(parameter, float(name.endswith("norm.weight")))
             else:
                 out = name.endswith("out.weight")
+                # GPT-2, section 2.3: the stream sums up 2 * layers of those.
                 std = 0.02 / (2 * self.layers) ** 0.5 if out else 0.02
                 nn.init.normal_(parameter, std=std, generator=generator)
 
@@ -78,7 +79,8 @@ class _Transformer(nn.Module):
         x = self.token(tokens) + self.position.weight[: tokens.shape[1]]  # (B, T, C)
         for block in self.blocks:
             x = block(x)
-        return self.final_norm(x) @ self.token.weight.T  # (B, T, V)
+        logits: Tensor = self.final_norm(x) @ self.token.weight.T  # (B, T, V)
+        return logits
 
 
 class _Block(nn.Module):
@@ -97,5 +99,6 @@ class _Block(nn.Module):
         q, k, v = split.permute(2, 0, 3, 1, 4)  # each (B, H, T, C/H)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.attention_out(y.transpose(1, 2).flatten(2))  # (B, T, C)
-        hidden = F.gelu(self.feed_forward_in(self.feed_forward_norm(x)))
-        return x + self.feed_forward_out(hidden)
+        hidden = F.gelu(self.feed_forward_in(self.feed_forward_norm(x)))  # (B, T, 4C)
+        out: Tensor = x + self.feed_forward_out(hidden)
+        return out
