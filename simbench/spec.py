@@ -1,8 +1,9 @@
 """The frozen, strict base of everything a scenario file may hold, and choices among plug-ins.
 
 A folder of plug-ins becomes one tagged choice:
-``Annotated[Model, OneOf("simbench.learning.models")]`` reads ``{kind: gpt, layers: 2}`` as the class in that folder whose ``kind`` is ``gpt``. Packages
-outside simbench add classes by an entry point in the group of the folder's name.
+``Annotated[Model, OneOf("simbench.learning.models")]`` reads ``{kind: gpt, layers: 2}`` as the
+class in that folder whose ``kind`` is ``gpt``. Packages outside simbench add classes by an entry
+point in the group of the folder's name.
 """
 
 import difflib
@@ -22,12 +23,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     PlainSerializer,
     SerializationInfo,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
 
@@ -47,6 +50,18 @@ class Spec(BaseModel):
                 if key not in cls.model_fields:
                     raise unknown_name(str(key), list(cls.model_fields), "key")
         return data
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe this spec with its defaults as files hold them: "1 ms", not 1000000."""
+        described = handler(schema)
+        defaults = cls.model_construct().model_dump(mode="json")
+        for name, key in handler.resolve_ref_schema(described)["properties"].items():
+            if "default" in key:
+                key["default"] = defaults[name]
+        return described
 
 
 BY_CONTENTS: Final = "by contents"

@@ -187,7 +187,8 @@ WRONG = {
     "unknown key at the top": (
         ("seeds: [", "sedes: ["),
         (
-            "FILE:17: sedes: unknown key 'sedes'; did you mean 'seeds'? (known: name, task, cluster, "
+            "FILE:17: sedes: unknown key 'sedes'; did you mean 'seeds'? (known: "
+            "name, task, cluster, "
             "network, all_reduce, strategies, evaluate_every, stop, seeds)"
         ),
     ),
@@ -205,7 +206,8 @@ WRONG = {
     "no unit": (
         ("step_time: 10 ms", "step_time: 10"),
         (
-            "FILE:9: cluster.machine.step_time: expected a number and one of h, min, s, ms, us, ns; "
+            "FILE:9: cluster.machine.step_time: expected a number and one of h, "
+            "min, s, ms, us, ns; "
             "got 10"
         ),
     ),
@@ -293,7 +295,8 @@ WRONG = {
     "no flops to count": (
         ("kind: fixed\n    step_time: 10 ms", "kind: flops"),
         (
-            "FILE:7: cluster.machine: torch counts no FLOPs in a step of this model, so its time is "
+            "FILE:7: cluster.machine: torch counts no FLOPs in a step of this "
+            "model, so its time is "
             "unknown; use machine {kind: fixed, step_time: ...}"
         ),
     ),
@@ -409,14 +412,16 @@ def test_of_two_settings_the_later_one_counts(file):
         (
             "network.latncy=5 ms",
             (
-                "--set network.latncy: network.latncy: unknown key 'latncy'; did you mean 'latency'? "
+                "--set network.latncy: network.latncy: unknown key 'latncy'; did you "
+                "mean 'latency'? "
                 "(known: kind, bandwidth, latency)"
             ),
         ),
         (
             "network.latency=5",
             (
-                "--set network.latency: network.latency: expected a number and one of h, min, s, ms, "
+                "--set network.latency: network.latency: expected a number and one of "
+                "h, min, s, ms, "
                 "us, ns; got 5"
             ),
         ),

@@ -112,7 +112,7 @@ def check_writable(*folders: Path) -> None:
     """Find out before hours of training that their results can't be written.
 
     Raises:
-        RequestError: one of ``folders`` is not a folder that can be written to, or can't become one.
+        RequestError: one of ``folders`` can't be made or written to.
     """
     for folder in folders:
         there = next(each for each in (folder, *folder.absolute().parents) if each.exists())

@@ -1,9 +1,9 @@
 """Values: promises of pure operations, known by their key.
 
 Two things with one job each. A **handle** (``Value``) is what a strategy holds; a **recipe** is
-what has to be computed, and refers to other recipes only. A result stays in memory exactly as long as
-a handle or a recipe that isn't computed yet can reach it: once computed, a recipe forgets its
-inputs, and Python's reference counts do the rest.
+what has to be computed, and refers to other recipes only. A result stays in memory exactly as
+long as a handle or a recipe that isn't computed yet can reach it: once computed, a recipe forgets
+its inputs, and Python's reference counts do the rest.
 """
 
 import hashlib

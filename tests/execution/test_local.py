@@ -117,6 +117,22 @@ def test_a_result_is_freed_when_nobody_can_reach_it(make_sum, collected):
     assert collected(add) == 1
 
 
+def test_an_idle_pool_keeps_nothing_alive(make_sum, collected):
+    graph, add, pool = Graph(), make_sum(), LocalExecutor(1)
+    x = graph.recipe(add, (), (1,))
+    total = graph.recipe(add, (x,))
+    assert pool.start(total).result().value == 1
+    with pool._changed:
+        pass  # the thread lets go of its lock when it waits for more
+
+    assert collected(add) == 2
+    del x
+    assert collected(add) == 1
+    del total
+    assert collected(add) == 0
+    pool.close()
+
+
 def test_an_error_reaches_whoever_waits_for_it(executor, make_sum, fail):
     graph = Graph()
     broken = graph.recipe(make_sum(), (graph.recipe(fail),))

@@ -157,4 +157,5 @@ def test_what_was_running_when_cleared_does_not_disturb_another_run_of_the_same_
     compute(schedule, left_over)
     drain(schedule)
 
+    assert wanted.done()
     assert wanted.result().value == 11

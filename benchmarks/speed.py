@@ -1,0 +1,154 @@
+"""Speed of the quickstart, as ratios measured side by side in one run.
+
+    python benchmarks/speed.py                    # everything
+    python benchmarks/speed.py in-process         # one claim: clock, in-process, ray or second-run
+
+Every comparison starts with an empty memo on both sides and prints how many operations really ran.
+Rounds alternate between the two sides, and the median ratio is quoted, since machines are noisy.
+"""
+
+import statistics
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from plain_pytorch import Course, repeat, repeat_in_processes
+
+from simbench.execution.executor import Executor
+from simbench.execution.local import LocalExecutor, num_cores
+from simbench.execution.memo import Memo
+from simbench.ray_cluster.executor import RayExecutor
+from simbench.scenario import Scenario
+from simbench.scenario_file import load
+from simbench.simulation import Outcome, simulate
+
+QUICKSTART = Path(__file__).parent.parent / "scenarios" / "quickstart.yaml"
+
+
+class Claim(StrEnum):
+    """What can be measured."""
+
+    everything = "all"
+    clock = "clock"
+    in_process = "in-process"
+    ray = "ray"
+    second_run = "second-run"
+
+
+def main(
+    claim: Annotated[Claim, typer.Argument()] = Claim.everything,
+    rounds: Annotated[int, typer.Option(help="Pairs of runs for each ratio.")] = 3,
+    virtual_time: Annotated[str, typer.Option(help="Budget of each run.")] = "20 s",
+) -> None:
+    """Measure and print the claims."""
+    scenario = load(QUICKSTART, [f"stop.virtual_time={virtual_time}", "seeds=[0]"])
+    wanted = [each for each in Claim if claim in (Claim.everything, each)]
+    if Claim.clock in wanted or Claim.in_process in wanted:
+        in_process(scenario, rounds)
+    if Claim.ray in wanted:
+        on_ray(scenario, rounds)
+    if Claim.second_run in wanted:
+        second_run(scenario)
+
+
+def in_process(scenario: Scenario, rounds: int) -> None:
+    """The clock's share, and the whole run against bare PyTorch on as many cores."""
+    cores = num_cores()
+    executor = LocalExecutor(cores)
+    simulate(shortened(scenario), next(iter(scenario.strategies)), 0, executor, Memo(None))
+    shares, ratios = [], []
+    for _ in range(rounds):
+        taken_s, outcomes, courses = timed(scenario, executor)
+        clock_s = sum(outcome.clock_s for outcome in outcomes)
+        shares.append(clock_s / (taken_s * cores))
+        threads_s = sum(repeat(course, cores) for course in courses)
+        processes_s = sum(repeat_in_processes(course, cores) for course in courses)
+        ratios.append(taken_s / min(threads_s, processes_s))
+        print(
+            f"  {total(courses):,} gradients: simbench {taken_s:.2f} s (clock {clock_s:.2f} s), "
+            f"one loop with {cores} threads {threads_s:.2f} s, "
+            f"{cores} single-threaded processes {processes_s:.2f} s"
+        )
+    executor.close()
+    say("clock plane / processor time of the training", shares, "below 0.03")
+    say("in process / bare PyTorch on the same cores", ratios, "at most 1.10")
+
+
+def on_ray(scenario: Scenario, rounds: int) -> None:
+    """Ray actors on all cores against one such loop on one core; start-up on its own."""
+    begun_s = time.perf_counter()
+    executor = RayExecutor(scenario.cluster.nodes)
+    print(f"  start-up of {executor.description}: {time.perf_counter() - begun_s:.1f} s")
+    simulate(shortened(scenario), next(iter(scenario.strategies)), 0, executor, Memo(None))
+    ratios = []
+    for _ in range(rounds):
+        taken_s, _, courses = timed(scenario, executor)
+        one_core_s = sum(repeat(course, 1) for course in courses)
+        ratios.append(one_core_s / taken_s)
+        print(
+            f"  {total(courses):,} gradients: simbench on Ray {taken_s:.2f} s, "
+            f"one loop on one core {one_core_s:.2f} s"
+        )
+    executor.close()
+    say("one loop on one core / simbench on Ray", ratios, "at least 1.7 on 2 cores")
+
+
+def second_run(scenario: Scenario) -> None:
+    """A second run on another bandwidth computes no gradient of synchronous strategies again."""
+    memo = Memo(None)
+    slower = load(QUICKSTART, ["network.bandwidth=900 Mbit/s", f"seeds={list(scenario.seeds)}"])
+    slower = slower.model_copy(update={"stop": scenario.stop})
+    for strategy, spec in scenario.strategies.items():
+        first, second = LocalExecutor(), LocalExecutor()
+        simulate(scenario, strategy, 0, first, memo)
+        simulate(slower, strategy, 0, second, memo)
+        ran = [each.operations_run["gradient"] for each in (first, second)]
+        print(
+            f"second run / first run, gradients computed, {strategy} (counts {spec.counts}): "
+            f"{ran[1]:,} / {ran[0]:,} = {ran[1] / ran[0]:.2f}"
+        )
+        first.close()
+        second.close()
+
+
+def timed(scenario: Scenario, executor: Executor) -> tuple[float, list[Outcome], list[Course]]:
+    """Run every strategy with an empty memo; return seconds, outcomes and what was computed."""
+    taken_s, outcomes, courses = 0.0, [], []
+    for strategy in scenario.strategies:
+        before = executor.operations_run.copy()
+        begun_s = time.perf_counter()
+        outcomes.append(simulate(scenario, strategy, 0, executor, Memo(None)))
+        taken_s += time.perf_counter() - begun_s
+        ran = executor.operations_run - before
+        courses.append(
+            Course(
+                scenario.task,
+                scenario.cluster.nodes,
+                ran["gradient"],
+                ran["evaluation"],
+                outcomes[-1].summary["learning_rate"],
+            )
+        )
+    return taken_s, outcomes, courses
+
+
+def shortened(scenario: Scenario) -> Scenario:
+    """Return ``scenario`` for warming up."""
+    return scenario.model_copy(update={"stop": scenario.stop.model_copy(update={"updates": 5})})
+
+
+def total(courses: list[Course]) -> int:
+    """Return the gradients of all courses."""
+    return sum(course.gradients for course in courses)
+
+
+def say(what: str, ratios: list[float], claim: str) -> None:
+    """Print the median ratio."""
+    low, high = min(ratios), max(ratios)
+    print(f"{what}: {statistics.median(ratios):.3f} ({low:.3f} to {high:.3f}); claim: {claim}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
