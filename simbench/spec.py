@@ -163,7 +163,14 @@ class OneOf:
         """Build the tagged union over the classes that are there now."""
         classes = discover(self.package, base)
 
-        def check(data: Any) -> Any:
+        def kind_of(data: Any) -> str | None:
+            kind = data.get("kind") if isinstance(data, Mapping) else None
+            return None if kind is None else str(kind)
+
+        def read(data: Any, choose: core_schema.ValidatorFunctionWrapHandler) -> Any:
+            # From Python, a class that no folder and no entry point tells of will do as well.
+            if isinstance(data, base):
+                return data
             # A discriminator may not raise: pydantic would let the error through as it is.
             kind = kind_of(data)
             if kind is None:
@@ -174,14 +181,16 @@ class OneOf:
                 )
             if kind not in classes:
                 raise unknown_name(kind, list(classes), "kind")
-            return data
+            return choose(data)
 
-        def kind_of(data: Any) -> str | None:
-            kind = data.get("kind") if isinstance(data, Mapping) else getattr(data, "kind", None)
-            return None if kind is None else str(kind)
+        def write(spec: Spec, info: SerializationInfo) -> dict[str, Any]:
+            return spec.model_dump(mode=info.mode, context=info.context)
 
-        choice = core_schema.tagged_union_schema(
-            {kind: handler.generate_schema(member) for kind, member in classes.items()},
-            discriminator=kind_of,
+        return core_schema.no_info_wrap_validator_function(
+            read,
+            core_schema.tagged_union_schema(
+                {kind: handler.generate_schema(member) for kind, member in classes.items()},
+                discriminator=kind_of,
+            ),
+            serialization=core_schema.plain_serializer_function_ser_schema(write, info_arg=True),
         )
-        return core_schema.no_info_before_validator_function(check, choice)

@@ -88,8 +88,8 @@ class _Quantity:
 
     def read(self, value: object, info: ValidationInfo) -> int:
         """Parse text; take an integer as it is, but only from Python code, never from a file."""
-        written_in_python = info.context is None and type(value) is int
-        amount = value if written_in_python else parse(value, self.units)
+        taken = isinstance(value, int) and type(value) is int and info.context is None
+        amount = value if taken else parse(value, self.units)
         if amount < self.positive:
             raise ValueError(f"must be {'above' if self.positive else 'at least'} 0; got {value!r}")
         return amount

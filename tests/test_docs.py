@@ -1,11 +1,13 @@
 """What the documents say is true: their commands, scenarios, links and examples."""
 
+import itertools
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ PAGES = sorted(
     for page in ROOT.glob(pattern)
 )
 
-_FENCE = re.compile(r"^ *```(\S*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^ *(`{3,})(\w*)[^\n]*\n(.*?)^ *\1$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
 _HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 _ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:home|root|work|tmp|usr|opt|var|mnt|etc|Users)/|[A-Z]:\\")
@@ -35,7 +37,7 @@ def _text(page):
 
 
 def _blocks(page, *languages):
-    return [body for language, body in _FENCE.findall(_text(page)) if language in languages]
+    return [body for _, language, body in _FENCE.findall(_text(page)) if language in languages]
 
 
 def _commands(program):
@@ -73,7 +75,7 @@ def test_a_command_line_is_one_that_simbench_understands(case):
 @pytest.mark.parametrize("case", _commands("simbench"), ids=_id)
 def test_a_scenario_that_a_command_line_names_exists_or_is_the_readers_own(case):
     _, words = case
-    sets = [value for option, value in zip(words, words[1:], strict=False) if option == "--set"]
+    sets = [value for option, value in itertools.pairwise(words) if option == "--set"]
     for name in (word for word in words if word.endswith(".yaml")):
         # What the reader wrote is called my-...; `simbench init` is where it started.
         scenario = STARTER if Path(name).name.startswith("my-") else ROOT / name
@@ -88,15 +90,14 @@ def test_what_is_made_can_be_made(case):
 
 
 @pytest.mark.parametrize(
-    ("page", "block"),
-    [(page, block) for page in PAGES for block in _blocks(page, "yaml")],
+    "block", [pytest.param(block, id=page) for page in PAGES for block in _blocks(page, "yaml")]
 )
-def test_a_piece_of_yaml_fits_into_a_scenario(page, block, tmp_path):
+def test_a_piece_of_yaml_fits_into_a_scenario(block, tmp_path):
     yaml = YAML()
     piece = yaml.load(block)
     scenario = yaml.load(STARTER.read_text(encoding="utf-8"))
     if piece.get("strategies", {}).keys() & {"one peer"}:
-        del piece["strategies"]["one peer"]  # test_the_example_is_found_as_... runs it
+        del piece["strategies"]["one peer"]  # it is no plug-in of this process; other tests run it
     scenario.update({key: value for key, value in piece.items() if value})
     with (tmp_path / "scenario.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(scenario, file)
@@ -140,12 +141,13 @@ def test_contributing_shows_the_example_as_it_is():
 def test_every_dependency_has_its_reason():
     project = _text("pyproject.toml").partition("[project.scripts]")[0]
     names = set(re.findall(r"^    \"([\w.-]+)(?:\[\w+\])?[><=]", project, re.MULTILINE))
-    described = set(re.findall(r"^\| `([\w.-]+)", _text("docs/design/dependencies.md"), re.MULTILINE))
+    reasons = _text("docs/design/dependencies.md")
+    described = set(re.findall(r"^\| `([\w.-]+)", reasons, re.MULTILINE))
     assert names
     assert described == names | {"setuptools"}
 
 
-def test_every_folder_and_file_of_the_package_is_on_the_map():
+def test_the_map_shows_the_whole_package_in_the_order_of_its_layers():
     package = ROOT / "simbench"
     private = {"__init__.py", "__main__.py", "py.typed", "__pycache__"}
     there = {
@@ -154,8 +156,13 @@ def test_every_folder_and_file_of_the_package_is_on_the_map():
         if each.name not in private
     }
     (layout,) = (b for b in _blocks("docs/design/architecture.md", "text") if "simbench/" in b)
-    shown = set(re.findall(r"^  (\w+(?:/|\.py))", layout, re.MULTILINE))
-    assert shown == there
+    shown = re.findall(r"^  (\w+(?:/|\.py))", layout, re.MULTILINE)
+    assert set(shown) == there
+    contracts = tomllib.loads(_text("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    heights = {name: at for at, layer in enumerate(layers) for name in re.split(r" [:|] ", layer)}
+    order = [heights[name.rstrip("/").removesuffix(".py")] for name in shown]
+    assert order == sorted(order), "imports point down the page"
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +181,9 @@ def installed(tmp_path_factory):
 
 
 def _python(environment, *arguments, cwd):
+    command = [sys.executable, *arguments]
     done = subprocess.run(
-        [sys.executable, *arguments], env=environment, cwd=cwd, capture_output=True, text=True
+        command, env=environment, cwd=cwd, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -243,8 +251,6 @@ def test_the_example_is_found_in_the_folder_of_strategies(tmp_path):
     shutil.copy(EXAMPLE, tmp_path / "simbench/strategies")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
 
-    listed = _python(
-        environment, "-m", "simbench", "list", "strategies", "--json", cwd=tmp_path
-    )
+    listed = _python(environment, "-m", "simbench", "list", "strategies", "--json", cwd=tmp_path)
 
     assert '"kind": "one_peer"' in listed

@@ -40,11 +40,7 @@ def folder(tmp_path):
 
 
 def write(folder, rows=ROWS, summary=None):
-    folder.write(write_scenario, rows, summary or {"runs": [1]}, {"python": "3"})
-
-
-def write_scenario(folder):
-    (folder / "scenario.yaml").write_text("name: test\n")
+    folder.write("name: test\n", rows, summary or {"runs": [1]}, {"python": "3"})
 
 
 def read(folder, name):
@@ -96,6 +92,14 @@ def test_all_else_comes_back_too(folder):
     assert folder.provenance == {"python": "3"}
     assert folder.scenario_yaml == "name: test\n"
     assert folder.exists
+
+
+def test_files_that_the_scenario_names_come_along(folder, tmp_path):
+    (tmp_path / "prose.txt").write_text("to be")
+
+    folder.write("", NOTHING, {}, {}, files={"files/ab/prose.txt": tmp_path / "prose.txt"})
+
+    assert (folder.path / "files" / "ab" / "prose.txt").read_text() == "to be"
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,8 @@ def _print(name: str, plans: dict[str, list["StrategyPlan"]], num_seeds: int) ->
             f"{mean('mean_staleness_updates'):.2f}",
             f"{mean('gradients'):,.0f}",
         )
-    seeds = "1 seed" if num_seeds == 1 else f"mean of {num_seeds} seeds"
-    out.print(f"{name}: the clock alone until the budget ends ({seeds})\n")
+    over = "1 seed" if num_seeds == 1 else f"mean of {num_seeds} seeds"
+    out.print(f"{name}: the clock alone until the budget ends ({over})\n")
     out.print(table, soft_wrap=False)
     every = [each for seeds in plans.values() for each in seeds]
     known = sum(each.gradients_known for each in every)

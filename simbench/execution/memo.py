@@ -26,7 +26,6 @@ class Memo:
         self._database = sqlite3.connect(
             ":memory:" if folder is None else folder / "memo.sqlite", timeout=60
         )
-        self._database.execute("PRAGMA journal_mode=WAL")
         with self._database:
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS memo (key BLOB PRIMARY KEY, result TEXT) WITHOUT ROWID"

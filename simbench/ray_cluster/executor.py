@@ -11,7 +11,7 @@ import math
 import os
 import socket
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ class RayExecutor:
         if self._owns_ray:
             _join(address)
         share_tensors_as_arrays()
-        resources: dict[str, float] = ray.cluster_resources()
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         num_gpus = int(resources.get("GPU", 0))
         most = num_gpus or int(resources.get("CPU", 1))
         self._nodes_per_actor = nodes_per_actor or math.ceil(num_nodes / min(num_nodes, most))
@@ -122,7 +122,7 @@ class RayExecutor:
             if num_gpus
             else {"num_cpus": min(1, most / num_actors)}
         )
-        actor = ray.remote(NodeActor).options(**share)
+        actor: Any = ray.remote(NodeActor).options(**share)
         self._actors: list[ActorHandle[NodeActor]] = [actor.remote() for _ in range(num_actors)]
         described: list[tuple[str, dict[str, str]]] = ray.get(
             [each.describe.remote() for each in self._actors]
@@ -133,7 +133,7 @@ class RayExecutor:
         self._schedule = Schedule(num_actors, self._lane_of)
         self._lock = threading.RLock()
         self._calls_under_way = [0] * num_actors
-        self._seconds: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
         self._numbers: dict[str, int] = {}
         self._slots = itertools.count()
         self._under_way: dict[bytes, Placed] = {}
@@ -254,7 +254,7 @@ class RayExecutor:
         """Send ``call``; return its answer to come, and references to its exports at once."""
         call.dropped, self._dropped[lane] = self._dropped[lane], []
         self._calls_under_way[lane] += 1
-        method = self._actors[lane].compute.options(num_returns=1 + len(call.exports))
+        method: Any = self._actors[lane].compute.options(num_returns=1 + len(call.exports))
         returned = method.remote(call, *refs)
         first, *others = returned if call.exports else [returned]
         answer: Future[Answer] = first.future()
@@ -265,7 +265,8 @@ class RayExecutor:
         with self._lock:
             self._calls_under_way[lane] -= 1
             if answer.exception() is None:
-                self._seconds.update(answer.result().seconds)  # type: ignore[arg-type]
+                for name, seconds in answer.result().seconds.items():
+                    self._seconds[name] += seconds
             self._dispatch()
 
     def _finish(self, tasks: list[tuple[Task, Placed]], answer: Future[Answer]) -> None:

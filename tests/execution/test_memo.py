@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -92,6 +94,26 @@ def test_two_processes_may_write_at_once(folder):
         for number in range(100)
     )
     memo.close()
+
+
+def test_many_may_open_a_new_memo_at_the_same_moment(tmp_path):
+    """The trap: switching on a write-ahead log fails at once where another does the same."""
+    together = threading.Barrier(8)
+
+    def use(folder):
+        together.wait()
+        memo = Memo(folder)
+        memo.put(b"key", 1)
+        memo.close()
+
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(10):
+            list(threads.map(use, [tmp_path / str(number)] * 8))
+
+    for number in range(10):
+        memo = Memo(tmp_path / str(number))
+        assert memo.get(b"key") == 1
+        memo.close()
 
 
 def test_what_one_writes_another_reads_while_both_are_open(folder):

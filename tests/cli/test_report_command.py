@@ -1,0 +1,62 @@
+import re
+import subprocess
+import sys
+
+from simbench.records import TABLES
+
+LOCAL = ("--executor", "local")
+
+
+def test_run_writes_a_folder_and_a_report_and_keeps_results_apart_from_talk(
+    simbench, tiny, tmp_path
+):
+    said = simbench("run", tiny, *LOCAL)
+
+    (folder,) = folders_of(tmp_path)
+    whole = {f"{name}.parquet" for name in TABLES}
+    whole |= {"scenario.yaml", "summary.json", "provenance.json"}
+    assert {file.name for file in folder.iterdir()} == whole
+    assert (tmp_path / "reports" / "tiny" / "index.html").is_file()
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert lines[:2] == [f"results: results/tiny/{folder.name}", "report:  reports/tiny/index.html"]
+    assert 3 <= len(lines) <= 5
+    assert "first" in lines[2]
+    # What it takes, before; where it is, meanwhile; what it took, after.
+    before, meanwhile, after = (
+        re.search(pattern, said.err, re.MULTILINE)
+        for pattern in (
+            r"^at most \d+ gradients to compute until the budget ends, 0 known; .* of records$",
+            r"^parameter server \(seed 0\): virtual 0.0 s, loss \d\.\d{3}; \d+ gradients run, 0 known$",
+            r"^(\d+) gradients computed, 0 known; (\d+) evaluations computed, \d+ known; \d+ s$",
+        )
+    )
+    assert before.start() < meanwhile.start() < after.start()
+    assert int(after[1]) > 0
+
+
+def test_a_report_is_made_from_records_alone(simbench, tiny, tmp_path):
+    ran = simbench("run", tiny, *LOCAL)
+    page = (tmp_path / "reports/tiny/index.html").read_bytes()
+    without = "import sys; sys.modules.update(torch=None, ray=None, simpy=None)"
+    report = f"{without}; from simbench.cli.main import main; main()"
+
+    again = subprocess.run(
+        [sys.executable, "-c", report, "report", "results/tiny", "--reports", "again"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert again.stdout == ran.out.replace("reports/", "again/")
+    assert again.stderr == ""
+    assert (tmp_path / "again/tiny/index.html").read_bytes() == page
+
+
+def test_of_several_runs_the_newest_is_reported(simbench, tiny, tmp_path, no_figures):
+    simbench("run", tiny, *LOCAL, "--seed", 0)
+    newest = simbench("run", tiny, *LOCAL, "--seed", 1)
+
+    assert simbench("report", "results/tiny").out == newest.out
+    oldest = {*(tmp_path / "results/tiny").iterdir()} - {tmp_path / newest.out.split()[1]}
+    assert simbench("report", *oldest).out != newest.out
