@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 .PHONY: demo test check reference clean
 
 demo: $(VENV)/.ready  ## Train the quickstart on Ray actors and write its report
-	$(BIN)/simbench run scenarios/quickstart.yaml
+	$(BIN)/simbench run scenarios/quickstart.yaml --cache .memo
 
 test: $(VENV)/.ready  ## Pass all checks and tests
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""Make the committed run and report of the quickstart anew: results/reference, reports/reference."""
+"""Make the committed run and report of the quickstart anew, in both folders ``reference``."""
 
 import time
 from pathlib import Path

@@ -252,9 +252,11 @@ class Node:
         contributor: int | None = None,
         staleness: int = 0,
     ) -> None:
-        """Announce version ``progress`` of the model: the server's own, or this node's replica.
+        """Announce version ``progress`` of the model, as the strategy counts it.
 
-        Replicas are averaged at equal progress, when the last worker has published its own.
+        Where the strategy counts steps, workers publish replicas: they are averaged at equal
+        progress, when the last worker has published its own. What a server publishes, and what is
+        counted in updates, is the model itself.
         """
         self._own(model)
         self._world.publish(self, model, progress, contributor, staleness)

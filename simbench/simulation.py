@@ -190,7 +190,9 @@ class Simulation:
             return
         wanted = self._is_evaluated(progress)
         recipe = model.recipe
-        if self.server is None:
+        # A worker that counts steps publishes its own replica; anything else is the model itself.
+        is_replica = node.rank != self.server and self.strategy.counts == "steps"
+        if is_replica:
             replicas = self._replicas.setdefault(progress, {})
             # A replica that won't be evaluated must not be kept alive.
             replicas[node.rank] = recipe if wanted else None
@@ -200,7 +202,7 @@ class Simulation:
         now_ns = self.clock.now_ns
         self.updates.append(Update(self.name, self.seed, progress, now_ns, contributor, staleness))
         if wanted:
-            if self.server is None:
+            if is_replica:
                 ordered = [replicas[rank] for rank in sorted(replicas)]
                 recipe = self._training.mix([each for each in ordered if each], None, 0)
             self._note_version(progress, recipe)

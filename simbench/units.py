@@ -88,8 +88,10 @@ class _Quantity:
 
     def read(self, value: object, info: ValidationInfo) -> int:
         """Parse text; take an integer as it is, but only from Python code, never from a file."""
-        taken = isinstance(value, int) and type(value) is int and info.context is None
-        amount = value if taken else parse(value, self.units)
+        if info.context is None and isinstance(value, int) and not isinstance(value, bool):
+            amount = value
+        else:
+            amount = parse(value, self.units)
         if amount < self.positive:
             raise ValueError(f"must be {'above' if self.positive else 'at least'} 0; got {value!r}")
         return amount

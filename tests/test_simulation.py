@@ -65,6 +65,5 @@ def test_a_strategy_may_look_at_numbers_while_training():
 
 def test_the_clock_alone_refuses_a_strategy_that_looks_at_numbers_in_words():
     simulation = Simulation(small_scenario(Watchful()), "law", 0)
-    with pytest.raises(NoNumbersError, match="'law' looks at a number .gradient."):
-        while simulation.advance():
-            pass
+    with pytest.raises(NoNumbersError, match=r"'law' looks at a number \(gradient\)"):
+        simulation.advance()

@@ -41,7 +41,10 @@ def _with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
             complain(str(error))
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            complain("interrupted; run the same command again: losses that are known stay known")
+            complain(
+                "interrupted; nothing was written. To go on, run the same command again: "
+                "strategies and seeds that had ended are known"
+            )
             raise typer.Exit(130) from None
 
     return speaking

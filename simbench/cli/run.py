@@ -78,7 +78,10 @@ def command(
             _announce(scenario, started, memo, startup_s)
             _compute(scenario, started, memo, folder, startup_s)
     _show(folder, reports, as_json)
-    if any(run["stopped_by"] == "stuck" for run in folder.summary["runs"]):
+    stuck = {run["strategy"]: run["stuck"] for run in folder.summary["runs"] if run["stuck"]}
+    for strategy, waiting in stuck.items():
+        terminal.complain(f"{strategy} gets stuck: {waiting}")
+    if stuck:
         raise typer.Exit(1)
 
 

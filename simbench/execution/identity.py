@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 
+@functools.cache
 def source_hash(*classes: type) -> str:
     """Return the SHA-256 of the files that define ``classes`` and of all that those import.
 

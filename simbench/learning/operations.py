@@ -185,7 +185,7 @@ class Mix:
     weights: tuple[float, ...]
     name = "mix"
 
-    @functools.cached_property
+    @property
     def identity(self) -> str:
         return f"mix {self.weights} {source_hash(Mix)}"
 

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ray.job_submission import JobSubmissionClient
+from ray.job_submission import JobStatus, JobSubmissionClient
 
 import simbench
 from simbench.scenario import Scenario
@@ -56,7 +56,12 @@ def submit(
         )
     told(f"job {job} on {address}\n")
     asyncio.run(_follow(client, job, told))
-    return client.get_job_info(job).driver_exit_code or 0
+    info = client.get_job_info(job)
+    if info.status == JobStatus.SUCCEEDED:
+        return 0
+    # A job that failed before its command began has no exit code; Ray's message says why.
+    told(f"{info.message}\n")
+    return info.driver_exit_code or 1
 
 
 async def _follow(client: JobSubmissionClient, job: str, told: Callable[[str], None]) -> None:

@@ -1,10 +1,14 @@
-"""Commands as users meet them: words in, an exit code and two streams out, in a folder of its own."""
+"""Commands as users meet them: words in, an exit code and two streams out, in an empty folder."""
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+import simbench as package
 from simbench.cli.main import main
 
 TINY = """\
@@ -70,3 +74,28 @@ def no_figures(monkeypatch):
         return reports / "index.html"
 
     monkeypatch.setattr("simbench.report.page.write_report", write_report)
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Run a Python of its own in the same folder."""
+
+    def run(*words, **variables):
+        source = str(Path(package.__file__).parents[1])
+        environment = {
+            "PYTHONPATH": os.pathsep.join([source, *variables.pop("path", [])]),
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            "COLUMNS": "80",
+        }
+        ended = subprocess.run(
+            [sys.executable, *map(str, words)],
+            cwd=tmp_path,
+            env=os.environ | environment | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        return Said(ended.returncode, ended.stdout, ended.stderr)
+
+    return run

@@ -83,7 +83,8 @@ def test_plan_tells_the_staleness_of_equal_workers(simbench, tiny):
     )
 
 
-def test_plan_knows_what_was_trained(simbench, tiny, no_figures):
+@pytest.mark.usefixtures("no_figures")
+def test_plan_knows_what_was_trained(simbench, tiny):
     simbench("run", tiny, "--executor", "local", "--set", "stop={updates: 12}")
 
     plans = json.loads(simbench("plan", tiny, "--json", "--set", "stop={updates: 12}").out)

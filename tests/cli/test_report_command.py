@@ -1,6 +1,6 @@
 import re
-import subprocess
-import sys
+
+import pytest
 
 from simbench.records import TABLES
 
@@ -12,7 +12,7 @@ def test_run_writes_a_folder_and_a_report_and_keeps_results_apart_from_talk(
 ):
     said = simbench("run", tiny, *LOCAL)
 
-    (folder,) = folders_of(tmp_path)
+    (folder,) = (tmp_path / "results" / "tiny").iterdir()
     whole = {f"{name}.parquet" for name in TABLES}
     whole |= {"scenario.yaml", "summary.json", "provenance.json"}
     assert {file.name for file in folder.iterdir()} == whole
@@ -27,7 +27,7 @@ def test_run_writes_a_folder_and_a_report_and_keeps_results_apart_from_talk(
         re.search(pattern, said.err, re.MULTILINE)
         for pattern in (
             r"^at most \d+ gradients to compute until the budget ends, 0 known; .* of records$",
-            r"^parameter server \(seed 0\): virtual 0.0 s, loss \d\.\d{3}; \d+ gradients run, 0 known$",
+            r"^parameter server \(seed 0\): virtual 0.0 s, loss [\d.]+; \d+ gradients run, 0 known",
             r"^(\d+) gradients computed, 0 known; (\d+) evaluations computed, \d+ known; \d+ s$",
         )
     )
@@ -35,25 +35,22 @@ def test_run_writes_a_folder_and_a_report_and_keeps_results_apart_from_talk(
     assert int(after[1]) > 0
 
 
-def test_a_report_is_made_from_records_alone(simbench, tiny, tmp_path):
+def test_a_report_is_made_from_records_alone(simbench, python, tiny, tmp_path):
     ran = simbench("run", tiny, *LOCAL)
     page = (tmp_path / "reports/tiny/index.html").read_bytes()
     without = "import sys; sys.modules.update(torch=None, ray=None, simpy=None)"
     report = f"{without}; from simbench.cli.main import main; main()"
 
-    again = subprocess.run(
-        [sys.executable, "-c", report, "report", "results/tiny", "--reports", "again"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    again = python("-c", report, "report", "results/tiny", "--reports", "again")
 
-    assert again.stdout == ran.out.replace("reports/", "again/")
-    assert again.stderr == ""
+    assert again.code == 0
+    assert again.out == ran.out.replace("reports/", "again/")
+    assert again.err == ""
     assert (tmp_path / "again/tiny/index.html").read_bytes() == page
 
 
-def test_of_several_runs_the_newest_is_reported(simbench, tiny, tmp_path, no_figures):
+@pytest.mark.usefixtures("no_figures")
+def test_of_several_runs_the_newest_is_reported(simbench, tiny, tmp_path):
     simbench("run", tiny, *LOCAL, "--seed", 0)
     newest = simbench("run", tiny, *LOCAL, "--seed", 1)
 

@@ -194,14 +194,14 @@ def test_closing_ends_the_threads_and_cancels_what_is_left(make_sum):
     pool.start(graph.recipe(blocked))
     blocked.running.wait()
     left = pool.start(graph.recipe(make_sum()))
-    threading.Timer(0, blocked.released.set).start()
+    left.add_done_callback(lambda _: blocked.released.set())
 
     pool.close()
 
     with pytest.raises(CancelledError):
         left.result()
     assert not any(thread.is_alive() for thread in pool._threads)
-    assert threading.active_count() <= before + 1
+    assert threading.active_count() == before
 
 
 def test_each_operation_has_one_thread_of_torch():
