@@ -75,14 +75,15 @@ def _on_meta(task: Task) -> nn.Module:
 
 @functools.cache
 def _count_flops(task: Task) -> int:
-    batch = task.data.batch(generator(0, "flops", 0, 0), 0, 1, task.batch_size, task.model.length)
+    if task.model.takes == "noise":
+        # The node's rank is read as a number, which a tensor without storage doesn't have.
+        return 0
+    draw = generator(0, "flops", 0, 0)
+    batch = task.data.batch(draw, 0, 1, task.batch_size, task.model.length)
     on_meta = tuple(
         tensor.to("meta", task.torch_dtype if tensor.is_floating_point() else None)
         for tensor in batch
     )
-    if task.model.takes == "noise":
-        # The node's rank is read as a number, which a tensor without storage doesn't have.
-        return 0
     with FlopCounterMode(display=False) as counter:
         task.model.loss(_on_meta(task), on_meta).backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())

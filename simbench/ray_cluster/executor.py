@@ -217,13 +217,17 @@ class RayExecutor:
             if task.future is not None:
                 call.wanted.append(placed.slot)
             tasks.append((task, placed))
-            name = recipe.operation.name
-            expected_s += self._seconds[name] / max(1, self._schedule.operations_run[name])
+            expected_s += self._expect_s(recipe.operation.name)
             self._schedule.begin(task)
         answer, exported = self._send(lane, call, refs)
         for _, placed in tasks:
             placed.ref = exported.get(placed.slot)
         answer.add_done_callback(functools.partial(self._finish, tasks))
+
+    def _expect_s(self, name: str) -> float:
+        """Return what an operation took so far; one that nobody has timed fills a call."""
+        times = self._schedule.operations_run[name]
+        return self._seconds[name] / times if times else _CALL_S
 
     def _bring(self, recipe: Recipe, lane: int, call: Call, refs: list[Any]) -> int:
         """Return the slot of a result; have ``call`` import it if ``lane`` doesn't have it."""

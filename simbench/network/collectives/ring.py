@@ -8,7 +8,8 @@ from simbench.network.collective import AllReduce, CollectiveFlow
 class Ring(AllReduce):
     """2(p-1) steps, in each of which every node sends one p-th of the vector to the next.
 
-    Without other traffic on equal links it takes 2(p-1) latency + 2(p-1)/p * bytes/bandwidth.
+    Without other traffic on equal links it takes 2(p-1) latency + 2(p-1)/p * bytes/bandwidth from
+    when the last node joins. A node sends its next chunk when the one before has arrived.
 
     Source:
         Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations",

@@ -1,0 +1,218 @@
+"""Ray's actors give the same bits as this process, hold what is live, and fail aloud."""
+
+import gc
+import sys
+import time
+from dataclasses import dataclass
+
+import pytest
+import ray
+from ray.exceptions import RayActorError
+
+from simbench.execution.local import LocalExecutor
+from simbench.execution.memo import Memo
+from simbench.execution.values import PENDING, Graph
+from simbench.ray_cluster.actor import Call
+from simbench.ray_cluster.executor import RayExecutor
+from simbench.records import RunFolder
+from simbench.run import differing_tables, run
+from simbench.scenario import Scenario
+
+pytestmark = pytest.mark.ray
+
+# Actors can't import this file, so what it defines travels whole.
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+NODES = 5
+
+
+def scenario():
+    machine = {"kind": "fixed", "step_time": "100 ms"}
+    return Scenario.model_validate(
+        {
+            "name": "tiny",
+            "task": {
+                "model": {"kind": "gpt", "layers": 1, "width": 16, "heads": 2, "context": 16},
+                "data": {"kind": "text", "validation_samples": 48},
+                "batch_size": 2,
+                "optimizer": {"kind": "adamw", "learning_rate": 0.003},
+            },
+            "cluster": {"nodes": NODES, "machine": machine},
+            "network": {"kind": "star", "bandwidth": "10 Mbit/s", "latency": "1 ms"},
+            "strategies": {
+                "server": {"kind": "parameter_server", "combine": "gradients"},
+                "averaging": {"kind": "averaging", "period": 2},
+                "asynchronous": {"kind": "asynchronous", "server": 1},
+            },
+            "evaluate_every": 2,
+            "stop": {"updates": 8},
+            "seeds": (0,),
+        },
+        context=".",
+    )
+
+
+@pytest.fixture(scope="module")
+def in_process(tmp_path_factory):
+    executor = LocalExecutor(2)
+    try:
+        return run(
+            scenario(), executor, Memo(None), RunFolder(tmp_path_factory.mktemp("local") / "run")
+        )
+    finally:
+        executor.close()
+
+
+@pytest.fixture(scope="module", params=[5, 2], ids=["1 actor", "3 actors"])
+def actors(request, ray_here):  # noqa: ARG001 - a fixture can't be marked to use another
+    """Executors whose actors stand in for 5 nodes each, and for 2."""
+    executor = RayExecutor(NODES, request.param)
+    yield executor
+    executor.close()
+
+
+@dataclass(frozen=True)
+class Doing:
+    """An operation of these tests: counts, or fails, or takes its time."""
+
+    name: str
+
+    @property
+    def identity(self):
+        return self.name
+
+    def __call__(self, *inputs):
+        if self.name == "fail":
+            raise ZeroDivisionError("as it should")
+        if self.name == "rest":
+            time.sleep(0.2)
+        return sum(inputs) + 1  # a recipe's arguments follow its inputs
+
+
+def chain(graph, length, what="count", homes=(0,), last="count"):
+    """Return the last of ``length`` recipes, each of which needs the one before."""
+    recipe = None
+    for index in range(length):
+        doing = Doing(last if index == length - 1 else what)
+        inputs = () if recipe is None else (recipe,)
+        recipe = graph.recipe(doing, inputs, home=homes[index % len(homes)])
+    return recipe
+
+
+def held_by(executor):
+    """Return how many results each actor holds, having heard what nobody needs any more."""
+    gc.collect()
+    with executor._lock:
+        empty = [executor._send(lane, Call(), [])[0] for lane in range(len(executor._actors))]
+    for answer in empty:
+        answer.result(30)
+    count = [each.__ray_call__.remote(lambda self: len(self._results)) for each in executor._actors]
+    return ray.get(count)
+
+
+def settle(question, expected):
+    """Wait until ``question()`` gives ``expected``: what threads let go of takes a moment."""
+    ends = time.monotonic() + 10
+    while (answer := question()) != expected and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert answer == expected
+
+
+def test_ray_gives_the_same_bits_as_this_process(actors, in_process, tmp_path):
+    before = actors.operations_run.copy()
+
+    on_actors = run(scenario(), actors, Memo(None), RunFolder(tmp_path / "run"))
+
+    assert differing_tables(in_process, on_actors) == []
+    assert (actors.operations_run - before)["gradient"] >= 2 * 8 * NODES + 8
+    assert (
+        in_process.provenance["operations"]["known"]
+        == (on_actors.provenance["operations"]["known"])
+    )
+    assert in_process.provenance["fingerprint"] == on_actors.provenance["fingerprint"]
+
+
+def test_nothing_is_kept_that_nobody_holds(actors, tmp_path):
+    run(scenario(), actors, Memo(None), RunFolder(tmp_path / "run"))
+    settle(lambda: sum(held_by(actors)), 0)
+    graph = Graph()
+
+    live = chain(graph, 50, homes=(0, 4))
+
+    assert actors.start(live).result(30) == 50
+    settle(lambda: sum(held_by(actors)), 1)
+    assert actors.start(live).result(30) == 50  # fetched, not computed again
+    del live
+    settle(lambda: sum(held_by(actors)), 0)
+
+
+def test_an_input_that_crosses_actors_is_kept_where_it_is_needed_and_no_longer(actors):
+    graph = Graph()
+    shared = graph.recipe(Doing("count"), home=0)
+    assert actors.start(shared).result(30) == 1
+
+    both = [graph.recipe(Doing("count"), (shared,), (rank,), home=rank) for rank in (2, 4)]
+    assert [actors.start(each).result(30) for each in both] == [1 + 2 + 1, 1 + 4 + 1]
+
+    num_actors = len(actors._actors)
+    settle(lambda: sum(held_by(actors)), 3 if num_actors == 1 else 2 + 3)
+    del shared
+    # ``both`` have forgotten what they were made of.
+    settle(lambda: sum(held_by(actors)), 2)
+
+
+@pytest.mark.parametrize("homes", [(0,), (0, 4)], ids=["same node", "two nodes"])
+def test_an_error_in_an_operation_reaches_who_waits(actors, homes):
+    failing = chain(Graph(), 4, what="fail", homes=homes)
+
+    with pytest.raises(ZeroDivisionError, match="as it should"):
+        actors.start(failing).result(30)
+
+    assert actors.start(chain(Graph(), 7, homes=homes)).result(30) == 7
+    settle(lambda: sum(held_by(actors)), 0)
+
+
+def test_cancelling_forgets_what_has_not_begun(actors):
+    before = actors.operations_run.copy()
+    graph = Graph()
+    long = chain(graph, 30, what="rest")
+    future = actors.start(long)
+
+    actors.cancel()
+
+    assert future.cancelled()
+    assert actors.start(chain(graph, 3, homes=(1,))).result(30) == 3
+    # What the actor had before it ended by itself.
+    assert (actors.operations_run - before)["rest"] <= 2
+    assert long.result is PENDING
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_an_actor_that_dies_is_an_error_and_not_a_wait():
+    executor = RayExecutor(2, 1)
+    graph = Graph()
+    known = graph.recipe(Doing("count"), home=0)
+    try:
+        assert executor.start(known).result(30) == 1
+        ray.kill(executor._actors[0])
+
+        with pytest.raises(RayActorError):
+            executor.start(known).result(30)
+        with pytest.raises(RayActorError):
+            executor.start(chain(graph, 3, homes=(1, 0))).result(30)
+    finally:
+        executor.close()
+
+
+@pytest.mark.usefixtures("ray_here")
+@pytest.mark.parametrize(
+    ("nodes", "nodes_per_actor", "expected"), [(5, None, 2), (1, None, 1), (3, 1, 3), (7, 3, 3)]
+)
+def test_every_actor_finds_room_on_the_cores(nodes, nodes_per_actor, expected):
+    executor = RayExecutor(nodes, nodes_per_actor)
+    try:
+        assert len(executor._actors) == expected
+        assert executor.width == min(2, expected)
+        assert executor.device == "cpu"
+    finally:
+        executor.close()
