@@ -19,14 +19,26 @@ from simbench.execution.values import PENDING, Recipe, in_order
 class Task:
     """A recipe that somebody waits for, with the number of inputs that it still lacks."""
 
-    __slots__ = ("begun", "dependents", "future", "lane", "number", "recipe", "waiting_for")
+    __slots__ = (
+        "begun",
+        "dependents",
+        "future",
+        "lane",
+        "number",
+        "recipe",
+        "taken",
+        "unbegun",
+        "waiting_for",
+    )
 
     def __init__(self, recipe: Recipe, number: int, lane: int) -> None:
         self.recipe = recipe
         self.number = number
         self.lane = lane
         self.waiting_for = 0
-        self.begun = False
+        self.unbegun = 0
+        """Those among the inputs that nobody has begun to compute."""
+        self.begun = self.taken = False
         self.dependents: list[Task] = []
         self.future: Future[Any] | None = None
 
@@ -39,6 +51,7 @@ class Schedule:
 
     def __init__(self, num_lanes: int, lane_of: Callable[[Recipe], int]) -> None:
         self.ready: list[list[Task]] = [[] for _ in range(num_lanes)]
+        self._next_ready: list[list[Task]] = [[] for _ in range(num_lanes)]
         self.operations_run: Counter[str] = Counter()
         self.passed_over_run: Counter[str] = Counter()
         self._lane_of = lane_of
@@ -59,26 +72,44 @@ class Schedule:
                 if not (given.begun and given.lane == task.lane):
                     given.dependents.append(task)
                     task.waiting_for += 1
-            if not task.waiting_for:
-                heapq.heappush(self.ready[task.lane], task)
+                    task.unbegun += not given.begun
+            self._queue(task)
         task = self._tasks[recipe.key]
         task.future = task.future or Future()
         return task.future
 
     def take(self, lane: int) -> Task | None:
         """Return the next ready task of ``lane``, or None."""
-        return heapq.heappop(self.ready[lane]) if self.ready[lane] else None
+        if not self.ready[lane]:
+            return None
+        task = heapq.heappop(self.ready[lane])
+        task.taken = True
+        return task
+
+    def take_ahead(self, lane: int) -> Task | None:
+        """Return the next task of ``lane`` whose inputs have all been begun, here or elsewhere."""
+        while self._next_ready[lane]:
+            task = heapq.heappop(self._next_ready[lane])
+            if not task.taken:
+                task.taken = True
+                return task
+        return None
 
     def begin(self, task: Task) -> None:
         """Release the tasks of the same lane that wait for ``task``.
 
-        For lanes that work in order: they may be given those before ``task`` is done.
+        For lanes that work in order: they may be given those before ``task`` is done. Tasks of
+        other lanes may be taken ahead once all that they wait for has been begun.
         """
         task.begun = True
         here = [dependent for dependent in task.dependents if dependent.lane == task.lane]
-        task.dependents = [each for each in task.dependents if each.lane != task.lane]
+        elsewhere = [each for each in task.dependents if each.lane != task.lane]
+        task.dependents = elsewhere
         for dependent in here:
-            self._release(dependent)
+            dependent.waiting_for -= 1
+        for dependent in [*here, *elsewhere]:
+            dependent.unbegun -= 1
+            self._queue(dependent)
 
     def finish(self, task: Task, result: Any) -> None:
         """Settle ``task`` and release the tasks that still wait for it."""
@@ -91,17 +122,22 @@ class Schedule:
             return  # cancelled while it ran; another run may want the same key by now
         del self._tasks[task.recipe.key]
         for dependent in task.dependents:
-            self._release(dependent)
+            dependent.waiting_for -= 1
+            self._queue(dependent)
 
-    def _release(self, task: Task) -> None:
-        task.waiting_for -= 1
+    def _queue(self, task: Task) -> None:
+        """Put ``task`` where it may be taken, if it may."""
+        if task.taken:
+            return
         if not task.waiting_for:
             heapq.heappush(self.ready[task.lane], task)
+        elif not task.unbegun:
+            heapq.heappush(self._next_ready[task.lane], task)
 
     def clear(self) -> list[Future[Any]]:
         """Forget every task; return the futures that were promised and not kept."""
         promised = [task.future for task in self._tasks.values() if task.future]
         self._tasks.clear()
-        for queue in self.ready:
+        for queue in [*self.ready, *self._next_ready]:
             queue.clear()
         return promised

@@ -198,15 +198,22 @@ class RayExecutor:
 
     def _dispatch(self) -> None:
         """Give every actor that has room its next call."""
-        for lane in range(len(self._actors)):
-            while self._calls_under_way[lane] < _CALLS_AHEAD and self._schedule.ready[lane]:
-                self._dispatch_to(lane)
+        lanes = range(len(self._actors))
+        # What one actor is given may be what another's next call waits for.
+        while any(self._dispatch_to(lane) for lane in lanes):
+            pass
 
-    def _dispatch_to(self, lane: int) -> None:
+    def _dispatch_to(self, lane: int) -> bool:
+        """Give ``lane`` its next call, if it has room and there is one; say whether."""
+        if self._calls_under_way[lane] >= _CALLS_AHEAD:
+            return False
+        # Nothing is ready: wait at the actor itself for what others are computing now.
+        take = self._schedule.take if self._schedule.ready[lane] else self._schedule.take_ahead
         call, expected_s = Call(), 0.0
         tasks: list[tuple[Task, Placed]] = []
         refs: list[Any] = []
-        while expected_s < _CALL_S and (task := self._schedule.take(lane)):
+        while expected_s < _CALL_S and (task := take(lane)):
+            take = self._schedule.take
             recipe = task.recipe
             given = [self._bring(each, lane, call, refs) for each in recipe.inputs]
             placed = self._under_way[recipe.key] = Placed(self, next(self._slots), lane)
@@ -219,10 +226,19 @@ class RayExecutor:
             tasks.append((task, placed))
             expected_s += self._expect_s(recipe.operation.name)
             self._schedule.begin(task)
+            if call.exports and expected_s < _CALL_S / 2 and self._next_is_long(lane):
+                break  # others wait for what is exported: it comes back when the call ends
+        if not tasks:
+            return False
         answer, exported = self._send(lane, call, refs)
         for _, placed in tasks:
             placed.ref = exported.get(placed.slot)
         answer.add_done_callback(functools.partial(self._finish, tasks))
+        return True
+
+    def _next_is_long(self, lane: int) -> bool:
+        queue = self._schedule.ready[lane]
+        return bool(queue) and self._expect_s(queue[0].recipe.operation.name) > _CALL_S / 2
 
     def _expect_s(self, name: str) -> float:
         """Return what an operation took so far; one that nobody has timed fills a call."""
