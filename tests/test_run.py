@@ -222,6 +222,8 @@ def test_a_target_stops_at_the_first_evaluation_at_or_below_it(ran):
             assert summary["stopped_by"] == "loss"
             assert summary["time_to_target_ns"] == reached["time_ns"].iloc[0]
             assert summary["end_ns"] == summary["time_to_target_ns"]
+            # What is sent at that very moment, but after it, no longer counts.
+            assert summary["payload_bytes"] == reached["payload_bytes"].iloc[0]
             assert summary["final_loss"] == reached["loss"].iloc[0]
         else:
             assert summary["stopped_by"] == "updates"

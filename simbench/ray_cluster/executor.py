@@ -11,7 +11,7 @@ import math
 import os
 import socket
 import threading
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -132,13 +132,14 @@ class RayExecutor:
         self.device, self.fingerprint = described[0]
         self._schedule = Schedule(num_actors, self._lane_of)
         self._lock = threading.RLock()
+        self._era = 0
         self._calls_under_way = [0] * num_actors
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._numbers: dict[str, int] = {}
         self._slots = itertools.count()
         self._under_way: dict[bytes, Placed] = {}
         self._known: list[set[int]] = [set() for _ in range(num_actors)]
-        self._dropped: list[list[int]] = [[] for _ in range(num_actors)]
+        self._dropped: list[deque[int]] = [deque() for _ in range(num_actors)]
 
     @property
     def description(self) -> str:
@@ -176,7 +177,7 @@ class RayExecutor:
     def cancel(self) -> None:
         """Forget what is queued; calls that an actor has already end by themselves."""
         with self._lock:
-            for future in self._schedule.clear():
+            for future in self._forget_all():
                 future.cancel()
 
     def close(self) -> None:
@@ -233,7 +234,7 @@ class RayExecutor:
         answer, exported = self._send(lane, call, refs)
         for _, placed in tasks:
             placed.ref = exported.get(placed.slot)
-        answer.add_done_callback(functools.partial(self._finish, tasks))
+        answer.add_done_callback(functools.partial(self._finish, tasks, self._era))
         return True
 
     def _next_is_long(self, lane: int) -> bool:
@@ -272,7 +273,9 @@ class RayExecutor:
         self, lane: int, call: Call, refs: list[Any]
     ) -> tuple[Future[Answer], dict[int, Any]]:
         """Send ``call``; return its answer to come, and references to its exports at once."""
-        call.dropped, self._dropped[lane] = self._dropped[lane], []
+        # One by one: any thread may let go of a result at any moment, without the lock.
+        while self._dropped[lane]:
+            call.dropped.append(self._dropped[lane].popleft())
         self._calls_under_way[lane] += 1
         method: Any = self._actors[lane].compute.options(num_returns=1 + len(call.exports))
         returned = method.remote(call, *refs)
@@ -280,6 +283,11 @@ class RayExecutor:
         answer: Future[Answer] = first.future()
         answer.add_done_callback(functools.partial(self._heard, lane))
         return answer, dict(zip(call.exports, others, strict=True))
+
+    def _forget_all(self) -> list[Future[Any]]:
+        """Clear the schedule; what calls under way will tell is about an era that is over."""
+        self._era += 1
+        return self._schedule.clear()
 
     def _heard(self, lane: int, answer: Future[Answer]) -> None:
         with self._lock:
@@ -289,7 +297,7 @@ class RayExecutor:
                     self._seconds[name] += seconds
             self._dispatch()
 
-    def _finish(self, tasks: list[tuple[Task, Placed]], answer: Future[Answer]) -> None:
+    def _finish(self, tasks: list[tuple[Task, Placed]], era: int, answer: Future[Answer]) -> None:
         error = answer.exception()
         kept: list[tuple[Future[Any], Any]] = []
         with self._lock:
@@ -301,7 +309,8 @@ class RayExecutor:
                     if task.future is not None and not task.future.cancelled():
                         kept.append((task.future, answer.result().results[placed.slot]))
             tasks.clear()
-            broken = [] if error is None else self._schedule.clear()
+            # A call that was sent behind a failed one fails too: that mustn't break what is new.
+            broken = self._forget_all() if error is not None and era == self._era else []
             self._dispatch()
         for future, result in kept:
             future.set_result(result)

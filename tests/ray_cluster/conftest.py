@@ -56,7 +56,10 @@ def head():
         f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}",
         f"--dashboard-agent-listen-port={agent}", f"--temp-dir={temporary}",
     ]  # fmt: skip
-    environment = os.environ | {"PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+    environment = os.environ | {
+        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        "XDG_CACHE_HOME": f"{temporary}/cache",  # what jobs know mustn't come from other runs
+    }
     log = Path(temporary) / "head.log"
     with log.open("wb") as told:
         process = subprocess.Popen(

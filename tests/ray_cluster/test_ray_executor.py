@@ -118,6 +118,41 @@ def settle(question, expected):
     assert answer == expected
 
 
+# -- actors of their own, before those that the other tests share take all cores
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_an_actor_that_dies_is_an_error_and_not_a_wait():
+    executor = RayExecutor(2, 1)
+    graph = Graph()
+    known = graph.recipe(Doing("count"), home=0)
+    try:
+        assert executor.start(known).result(30) == 1
+        ray.kill(executor._actors[0])
+
+        with pytest.raises(RayActorError):
+            executor.start(known).result(30)
+        with pytest.raises(RayActorError):
+            executor.start(chain(graph, 3, homes=(1, 0))).result(30)
+    finally:
+        executor.close()
+
+
+@pytest.mark.usefixtures("ray_here")
+@pytest.mark.parametrize(("nodes", "nodes_per_actor", "expected"), [(5, None, 2), (7, 3, 3)])
+def test_every_actor_finds_room_on_the_cores(nodes, nodes_per_actor, expected):
+    executor = RayExecutor(nodes, nodes_per_actor)
+    try:
+        assert len(executor._actors) == expected
+        assert executor.width == min(2, expected)
+        assert executor.device == "cpu"
+    finally:
+        executor.close()
+
+
+# -- shared actors
+
+
 def test_ray_gives_the_same_bits_as_this_process(actors, in_process, tmp_path):
     before = actors.operations_run.copy()
 
@@ -185,34 +220,3 @@ def test_cancelling_forgets_what_has_not_begun(actors):
     # What the actor had before it ended by itself.
     assert (actors.operations_run - before)["rest"] <= 2
     assert long.result is PENDING
-
-
-@pytest.mark.usefixtures("ray_here")
-def test_an_actor_that_dies_is_an_error_and_not_a_wait():
-    executor = RayExecutor(2, 1)
-    graph = Graph()
-    known = graph.recipe(Doing("count"), home=0)
-    try:
-        assert executor.start(known).result(30) == 1
-        ray.kill(executor._actors[0])
-
-        with pytest.raises(RayActorError):
-            executor.start(known).result(30)
-        with pytest.raises(RayActorError):
-            executor.start(chain(graph, 3, homes=(1, 0))).result(30)
-    finally:
-        executor.close()
-
-
-@pytest.mark.usefixtures("ray_here")
-@pytest.mark.parametrize(
-    ("nodes", "nodes_per_actor", "expected"), [(5, None, 2), (1, None, 1), (3, 1, 3), (7, 3, 3)]
-)
-def test_every_actor_finds_room_on_the_cores(nodes, nodes_per_actor, expected):
-    executor = RayExecutor(nodes, nodes_per_actor)
-    try:
-        assert len(executor._actors) == expected
-        assert executor.width == min(2, expected)
-        assert executor.device == "cpu"
-    finally:
-        executor.close()

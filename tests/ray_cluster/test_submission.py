@@ -99,13 +99,13 @@ def test_a_job_streams_its_progress_and_stores_the_same_bits(
     assert load(stored.path / "scenario.yaml").run_id == stored.path.name
     assert said.stdout == ""
     lines = said.stderr.splitlines()
-    assert " on http://127.0.0.1:" in lines[0]
+    assert any(line.endswith(f" on {head.dashboard}") for line in lines)
     assert any(line.startswith("parameter server (seed 0): virtual 0.0 s, loss") for line in lines)
     assert any("gradients computed, 0 known" in line for line in lines)
     assert lines[-1].startswith(f"results are in {tmp_path / 'stored'}; simbench report ")
 
 
-def test_a_job_that_fails_ends_with_its_exit_code(head, command, place, tmp_path):
+def test_a_job_that_fails_ends_with_its_exit_code(head, command, tmp_path):
     # A folder is where the job's results should go: the job finds out, and this side can't.
     blocked = tmp_path / "blocked"
     blocked.write_text("a file is no folder")
