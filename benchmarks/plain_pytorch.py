@@ -2,12 +2,14 @@
 
 A ``Course`` is what one strategy really computes with one seed, in order: gradients at given ranks
 and steps, an optimiser step after each, an evaluation now and then. ``repeat`` does as much with
-nothing but torch: no Values, no keys, no clock. The arithmetic differs (it trains one model in one
-loop), the amount of it doesn't.
+nothing but torch: a model and an optimiser per worker, as any program that simulates workers has
+them, and no Values, no keys, no clock. It never averages, so its losses differ; the gradients,
+steps and evaluations are as many.
 """
 
 import multiprocessing
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -33,27 +35,39 @@ class Course:
         return Course(self.task, self.num_workers, len(parts[0]), len(parts[1]), self.learning_rate)
 
 
-def repeat(course: Course, num_threads: int, warm_up: bool = True) -> float:
+def repeat(course: Course, num_threads: int) -> float:
     """Do ``course`` in one loop with ``num_threads`` threads; return the seconds that it took."""
     torch.set_num_threads(num_threads)
+    do = prepare(course)
+    begun_s = time.perf_counter()
+    do()
+    return time.perf_counter() - begun_s
+
+
+def prepare(course: Course) -> Callable[[], None]:
+    """Build what ``course`` needs, warm it up, and return what does it."""
     task = course.task
     torch.manual_seed(0)
-    module = task.model.build().to(task.torch_dtype)
-    task.model.initialise(module, torch.Generator().manual_seed(0))
-    rate = {"learning_rate": course.learning_rate}
-    optimizer = task.optimizer.model_copy(update=rate).build(module.parameters())
+    optimizer = task.optimizer.model_copy(update={"learning_rate": course.learning_rate})
+    workers = []
+    for rank in range(course.num_workers):
+        module = task.model.build().to(task.torch_dtype)
+        task.model.initialise(module, torch.Generator().manual_seed(0))
+        workers.append((module, optimizer.build(module.parameters())))
+        _step(course, *workers[-1], rank)
     validation = task.data.validation(course.num_workers, task.model.length)
     every = max(1, course.gradients // max(1, course.evaluations))
-    if warm_up:
-        _step(course, module, optimizer, 0)
-    begun_s = time.perf_counter()
-    for number in range(course.gradients):
-        _step(course, module, optimizer, number)
-        if number % every == 0 and number // every < course.evaluations:
-            with torch.no_grad():
-                for part in validation:
-                    float(task.model.loss(module, part))
-    return time.perf_counter() - begun_s
+
+    def do() -> None:
+        for number in range(course.gradients):
+            module, steps = workers[number % course.num_workers]
+            _step(course, module, steps, number)
+            if number % every == 0 and number // every < course.evaluations:
+                with torch.no_grad():
+                    for part in validation:
+                        float(task.model.loss(module, part))
+
+    return do
 
 
 def _step(course: Course, module: nn.Module, optimizer: torch.optim.Optimizer, number: int) -> None:
@@ -87,7 +101,7 @@ def repeat_in_processes(course: Course, num_processes: int) -> float:
 
 def _take_part(course: Course, ready, done) -> None:  # noqa: ANN001 - multiprocessing's barriers
     torch.set_num_threads(1)
-    repeat(Course(course.task, course.num_workers, 5, 1, course.learning_rate), 1)
+    do = prepare(course)
     ready.wait()
-    repeat(course, 1, warm_up=False)
+    do()
     done.wait()

@@ -15,5 +15,5 @@ def generator(seed: int, purpose: str, rank: int, step: int) -> np.random.Genera
     Philox is counter-based and cheap to make; its 128-bit key is a hash of the four.
     """
     name = f"{seed}/{purpose}/{rank}/{step}".encode()
-    key = int.from_bytes(hashlib.blake2b(name, digest_size=16).digest(), "little")
-    return np.random.Generator(np.random.Philox(key=key))
+    key = np.frombuffer(hashlib.blake2b(name, digest_size=16).digest(), dtype="<u8")
+    return np.random.Generator(np.random.Philox(key=key.astype(np.uint64)))

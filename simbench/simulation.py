@@ -5,6 +5,7 @@ applied in that order, so the records don't depend on how far the clock or the e
 What lies behind the stop is cancelled.
 """
 
+import gc
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -268,6 +269,8 @@ def simulate(
     done: list[_Settled] = []
     rows: list[Evaluation] = []
     stopped_by = None
+    # A full collection of garbage would stop every thread to look through all that torch brings.
+    gc.freeze()
     try:
         for each in _settle(simulation, executor, memo, passed_over):
             done.append(each)
@@ -278,6 +281,7 @@ def simulate(
                 break
     finally:
         executor.cancel()
+        gc.unfreeze()
     end_ns = done[-1].version.time_ns if stopped_by else simulation.end_ns
     simulation.finish_instant(end_ns)
     known = passed_over - (executor.passed_over_run - run_before)

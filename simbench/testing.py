@@ -31,7 +31,6 @@ from simbench.learning.operations import Bench, Gradient, Initial, Step
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.optimizers.sgd import SGD
 from simbench.learning.task import Task
-from simbench.learning.vectors import load
 from simbench.network.collective import AllReduce
 from simbench.network.sharing import max_min_rates
 from simbench.network.topologies.instant import Instant
@@ -286,8 +285,7 @@ def _check_planning(scenario: Scenario, outcome: Outcome) -> None:
 
 
 def _loss(bench: Bench, parameters: torch.Tensor, batch: tuple[torch.Tensor, ...]) -> float:
-    module = bench.module()
-    load(module, parameters)
+    module, _ = bench.module_with(parameters)
     return float(bench.task.model.loss(module, batch).detach())
 
 

@@ -18,7 +18,7 @@ from simbench.execution.identity import source_hash
 from simbench.learning.model import Batch, Model
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.task import Task
-from simbench.learning.vectors import attach_gradient, flatten, load
+from simbench.learning.vectors import flatten, gradient_of, load
 from simbench.seeds import generator
 from simbench.spec import Spec, dump_by_contents
 
@@ -55,22 +55,30 @@ class Bench:
             for each in batch
         )
 
-    def module(self) -> nn.Module:
-        """Return the module that belongs to this thread.
+    def module_with(self, vector: Tensor) -> tuple[nn.Module, list[nn.Parameter]]:
+        """Return this thread's own module with ``vector`` as its parameters, and those in order.
 
-        Operations load parameters into it, so two threads that shared one would mix theirs up.
+        Two threads that shared a module would mix their parameters up.
         """
-        modules: dict[tuple[Model, str, str], nn.Module] | None
-        modules = getattr(_THREAD, "modules", None)
-        if modules is None:
-            modules = _THREAD.modules = {}
         name = (self.task.model, self.task.dtype, self.device)
-        if name not in modules:
-            modules[name] = self.task.model.build().to(self.device, self.task.torch_dtype)
-        return modules[name]
+        if name not in _OWN.modules:
+            module = self.task.model.build().to(self.device, self.task.torch_dtype)
+            # Walking the tree of modules costs as much as a layer: once will do.
+            _OWN.modules[name] = module, list(module.parameters())
+        module, parameters = _OWN.modules[name]
+        load(parameters, vector)
+        return module, parameters
 
 
-_THREAD = threading.local()
+class _Own(threading.local):
+    """What belongs to one thread."""
+
+    def __init__(self) -> None:
+        self.modules: dict[tuple[Model, str, str], tuple[nn.Module, list[nn.Parameter]]] = {}
+        self.optimizers: dict[Optimizer, tuple[nn.Parameter, torch.optim.Optimizer]] = {}
+
+
+_OWN = _Own()
 
 
 @dataclass(frozen=True)
@@ -118,11 +126,8 @@ class Gradient:
         batch = task.data.batch(
             draw, rank, self.bench.num_shards, task.batch_size, task.model.length
         )
-        module = self.bench.module()
-        load(module, parameters)
-        gradient = attach_gradient(module)
-        task.model.loss(module, self.bench.place(batch)).backward()  # type: ignore[no-untyped-call]
-        return gradient
+        module, own = self.bench.module_with(parameters)
+        return gradient_of(task.model.loss(module, self.bench.place(batch)), own)
 
 
 @dataclass(frozen=True)
@@ -141,15 +146,22 @@ class Step:
         self, parameters: Tensor, state: OptimizerState, gradient: Tensor
     ) -> tuple[Tensor, OptimizerState]:
         # One flat parameter is enough: these optimisers work entry by entry.
-        parameter = nn.Parameter(parameters.clone())
+        if self.optimizer not in _OWN.optimizers:
+            only = nn.Parameter(parameters)
+            _OWN.optimizers[self.optimizer] = only, self.optimizer.build([only])
+        parameter, optimizer = _OWN.optimizers[self.optimizer]
+        parameter.data = stepped = parameters.clone()
         parameter.grad = gradient
-        optimizer = self.optimizer.build([parameter])
+        optimizer.state.clear()
         if state:
             optimizer.state[parameter] = {name: each.clone() for name, each in state.items()}
         optimizer.step()
         # torch keeps None for what a setting turns off, such as SGD's momentum buffer at 0.
         new = {n: each for n, each in optimizer.state[parameter].items() if each is not None}
-        return parameter.detach(), new
+        # What this thread's optimiser still held would outlive its last reader.
+        optimizer.state.clear()
+        parameter.grad, parameter.data = None, stepped.new_empty(0)
+        return stepped, new
 
 
 @dataclass(frozen=True)
@@ -221,8 +233,7 @@ class EvaluatePart:
         return _validation(self.bench.task, self.bench.num_shards)
 
     def __call__(self, parameters: Tensor, part: int) -> tuple[float, int]:
-        module = self.bench.module()
-        load(module, parameters)
+        module, _ = self.bench.module_with(parameters)
         batch = self._parts()[part]
         with torch.no_grad():
             loss = self.bench.task.model.loss(module, self.bench.place(batch))

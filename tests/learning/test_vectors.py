@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from simbench.learning.vectors import attach_gradient, flatten, load
+from simbench.learning.vectors import flatten, gradient_of, load
 
 
 def module():
@@ -14,7 +14,7 @@ def test_what_is_loaded_is_flattened_again():
     vector = torch.arange(12.0)
     into = module()
 
-    load(into, vector)
+    load(list(into.parameters()), vector)
 
     assert torch.equal(flatten(into), vector)
     assert torch.equal(into[0].weight, vector[:6].view(2, 3))
@@ -22,7 +22,7 @@ def test_what_is_loaded_is_flattened_again():
 
 def test_loading_copies_nothing_and_flattening_copies_everything():
     vector, into = torch.arange(12.0), module()
-    load(into, vector)
+    load(list(into.parameters()), vector)
 
     flat = flatten(into)
 
@@ -31,26 +31,27 @@ def test_loading_copies_nothing_and_flattening_copies_everything():
     assert not flat.requires_grad
 
 
-def test_backward_writes_into_the_flat_gradient():
+def test_the_gradient_is_flat_in_the_order_of_the_parameters():
     into = module().double()
-    gradient = attach_gradient(into)
+    loss = (flatten_with_graph(into) * torch.arange(12.0)).sum()
 
-    (flatten_with_graph(into) * torch.arange(12.0)).sum().backward()
+    gradient = gradient_of(loss, list(into.parameters()))
 
     assert gradient.dtype == torch.float64
     assert torch.equal(gradient, torch.arange(12.0, dtype=torch.float64))
 
 
-def test_a_fresh_gradient_does_not_touch_the_one_before():
+def test_a_parameter_without_a_part_in_the_loss_has_a_gradient_of_zero():
     into = module()
-    first = attach_gradient(into)
-    flatten_with_graph(into).sum().backward()
 
-    second = attach_gradient(into)
-    (2 * flatten_with_graph(into)).sum().backward()
+    gradient = gradient_of(into[0].weight.sum(), list(into.parameters()))
 
-    assert torch.equal(first, torch.ones(12))
-    assert torch.equal(second, 2 * torch.ones(12))
+    assert torch.equal(gradient, torch.tensor([1.0] * 6 + [0.0] * 6))
+
+
+def test_flattening_one_parameter_copies_it_too():
+    single = nn.Linear(3, 1, bias=False)
+    assert flatten(single).data_ptr() != single.weight.data_ptr()
 
 
 def flatten_with_graph(into):
