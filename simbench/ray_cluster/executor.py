@@ -9,6 +9,7 @@ import functools
 import itertools
 import math
 import os
+import pickle
 import socket
 import threading
 from collections import Counter, defaultdict, deque
@@ -83,6 +84,14 @@ def _check_that_it_answers(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
     except (OSError, OverflowError) as error:
         raise ConnectionError(f"{address}: no Ray cluster to join: {error}") from None
+
+
+def _unpickle(answer: Future[Answer], done: Future[bytes]) -> None:
+    """Settle ``answer`` as the actor did."""
+    if (error := done.exception()) is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(pickle.loads(done.result()))  # noqa: S301 - our own actor sent it
 
 
 def _pass_on(answer: Future[Answer], slot: int, fetched: Future[Any]) -> None:
@@ -278,10 +287,11 @@ class RayExecutor:
             call.dropped.append(self._dropped[lane].popleft())
         self._calls_under_way[lane] += 1
         method: Any = self._actors[lane].compute.options(num_returns=1 + len(call.exports))
-        returned = method.remote(call, *refs)
+        returned = method.remote(pickle.dumps(call), *refs)
         first, *others = returned if call.exports else [returned]
-        answer: Future[Answer] = first.future()
+        answer: Future[Answer] = Future()
         answer.add_done_callback(functools.partial(self._heard, lane))
+        first.future().add_done_callback(functools.partial(_unpickle, answer))
         return answer, dict(zip(call.exports, others, strict=True))
 
     def _forget_all(self) -> list[Future[Any]]:
