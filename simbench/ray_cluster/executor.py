@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray import cloudpickle
 from ray.actor import ActorHandle
 from ray.exceptions import AuthenticationError
 
@@ -287,7 +288,8 @@ class RayExecutor:
             call.dropped.append(self._dropped[lane].popleft())
         self._calls_under_way[lane] += 1
         method: Any = self._actors[lane].compute.options(num_returns=1 + len(call.exports))
-        returned = method.remote(pickle.dumps(call), *refs)
+        # Operations of a user's own script have no module that an actor could import.
+        returned = method.remote(cloudpickle.dumps(call), *refs)
         first, *others = returned if call.exports else [returned]
         answer: Future[Answer] = Future()
         answer.add_done_callback(functools.partial(self._heard, lane))
