@@ -5,7 +5,7 @@ PIP_ARGS ?=
 VENV = .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check reference clean
+.PHONY: demo test reference clean
 
 demo: $(VENV)/.ready  ## Train the quickstart on Ray actors and write its report
 	$(BIN)/simbench run scenarios/quickstart.yaml --cache .memo
@@ -20,8 +20,8 @@ test: $(VENV)/.ready  ## Pass all checks and tests
 reference: $(VENV)/.ready  ## Make the committed run and report of the quickstart anew
 	$(BIN)/python scripts/reference.py
 
-clean:  ## Remove the environment and what was run
-	rm -rf $(VENV)
+clean:  ## Remove the environment and the cache of make demo
+	rm -rf $(VENV) .memo
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,7 +1,9 @@
 """A scenario: one choice of each kind, and the rule that ends a run. A YAML file says one."""
 
+import functools
 import hashlib
 import json
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -92,17 +94,22 @@ class Scenario(Spec):
                     f"node {place} doesn't exist: {self.cluster.nodes} nodes have the ranks "
                     f"0 to {self.cluster.nodes - 1}",
                 )
-        last = self.cluster.nodes - 1
-        draw = generator(0, "check", last, 0)
-        try:
-            self.task.data.batch(draw, last, self.cluster.nodes, 1, self.task.model.length)
-        except ValueError as error:  # too few for that many shards
-            raise misfit(("task", "data"), str(error)) from None
+        self._check_data()
         try:
             self.cluster.machine.step_ns(self.task.step_flops)
         except ValueError as error:  # FLOPs can't be counted
             raise misfit(("cluster", "machine"), str(error)) from None
         return self
+
+    def _check_data(self) -> None:
+        """Refuse data that are too few for so many shards, or to hold anything out."""
+        data, nodes, length = self.task.data, self.cluster.nodes, self.task.model.length
+        try:
+            for rank in range(nodes):
+                data.batch(generator(0, "check", rank, 0), rank, nodes, 1, length)
+            data.validation(nodes, length)
+        except ValueError as error:
+            raise misfit(("task", "data"), str(error)) from None
 
     @property
     def run_id(self) -> str:
@@ -111,6 +118,29 @@ class Scenario(Spec):
             "scenario": dump_by_contents(self),
             "data": self.task.data.content,
             "version": simbench.__version__,
-            "source": source_hash(Scenario, *(type(s) for s in self.strategies.values())),
+            "source": _source_of_package(),
+            "plug-ins": source_hash(*sorted(_classes(self), key=lambda each: each.__qualname__)),
         }
         return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@functools.cache
+def _source_of_package() -> str:
+    """Return the SHA-256 of all of simbench but what only shows results."""
+    package = Path(simbench.__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        place = file.relative_to(package)
+        if place.parts[0] not in ("cli", "report"):
+            digest.update(place.as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _classes(part: object) -> set[type]:
+    """Return the classes of all specs in ``part``, plug-ins from outside among them."""
+    if isinstance(part, Spec):
+        inner = [getattr(part, name) for name in type(part).model_fields]
+        return {type(part)}.union(*map(_classes, inner))
+    if isinstance(part, dict):
+        part = tuple(part.values())
+    return set().union(*map(_classes, part)) if isinstance(part, tuple) else set()

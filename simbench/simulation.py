@@ -6,6 +6,7 @@ What lies behind the stop is cancelled.
 """
 
 import gc
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -370,7 +371,8 @@ def _outcome(
         "stuck": simulation.who_waits() if stopped_by == "stuck" else None,
         "end_ns": end_ns,
         "time_to_target_ns": end_ns if by_loss else None,
-        "final_loss": evaluations[-1].loss,
+        # JSON has no number for the loss of a run that diverged.
+        "final_loss": evaluations[-1].loss if math.isfinite(evaluations[-1].loss) else None,
         "samples": simulation.samples(updates[-1].update if updates else 0),
         "updates": len(updates),
         "payload_bytes": sum(message.num_bytes for message in messages),

@@ -98,8 +98,10 @@ def _started(
         from simbench.ray_cluster.executor import RayExecutor
 
         terminal.say("starting Ray actors ..." if address is None else f"joining {address} ...")
-        with terminal.wrong_requests():
+        try:
             executor = RayExecutor(scenario.cluster.nodes, nodes_per_actor, address)
+        except (ConnectionError, ValueError) as error:  # no cluster, or one of unlike machines
+            raise terminal.RequestError(str(error)) from None
     try:
         yield executor
     finally:

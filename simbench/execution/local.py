@@ -55,12 +55,14 @@ class LocalExecutor:
     @property
     def operations_run(self) -> Counter[str]:
         """How many operations of each name were computed."""
-        return self._schedule.operations_run
+        with self._changed:
+            return self._schedule.operations_run.copy()
 
     @property
     def passed_over_run(self) -> Counter[str]:
         """How many of them had been passed over at first."""
-        return self._schedule.passed_over_run
+        with self._changed:
+            return self._schedule.passed_over_run.copy()
 
     def start(self, recipe: Recipe) -> Future[Any]:
         """Queue ``recipe`` and what it needs."""

@@ -84,6 +84,9 @@ class Schedule:
             return None
         task = heapq.heappop(self.ready[lane])
         task.taken = True
+        ahead = self._next_ready[lane]
+        while ahead and ahead[0].taken:  # they became ready in the ordinary way
+            heapq.heappop(ahead)
         return task
 
     def take_ahead(self, lane: int) -> Task | None:

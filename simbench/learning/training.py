@@ -24,6 +24,7 @@ class Training:
     def __init__(self, graph: Graph, bench: Bench, optimizer: Optimizer) -> None:
         self.graph = graph
         self.vector_bytes = bench.task.vector_bytes
+        self._num_workers = bench.num_shards
         self._initial = Initial(bench)
         self._fresh_state = FreshState()
         self._gradient = Gradient(bench)
@@ -74,10 +75,13 @@ class Training:
         return self._sum(scaled)
 
     def evaluation(self, parameters: Recipe) -> Recipe:
-        """Return the loss on held-out data, whose parts can be computed side by side."""
+        """Return the loss on held-out data; its parts are computed side by side, all over."""
+        num_parts = self._part.num_parts
         parts = [
-            self.graph.recipe(self._part, (parameters,), (part,), home=part)
-            for part in range(self._part.num_parts)
+            self.graph.recipe(
+                self._part, (parameters,), (part,), home=part * self._num_workers // num_parts
+            )
+            for part in range(num_parts)
         ]
         return self.graph.recipe(self._evaluation, (parameters, *parts), home=parameters.home)
 

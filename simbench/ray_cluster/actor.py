@@ -1,5 +1,6 @@
 """The actor: it stands in for some nodes, keeps their results, computes as it is told."""
 
+import os
 import pickle
 import time
 from collections import defaultdict
@@ -53,6 +54,7 @@ class NodeActor:
         """Return the device that this actor computes on, and what its bits depend on."""
         device = "cuda" if ray.get_gpu_ids() else "cpu"
         if device == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS isn't
             torch.use_deterministic_algorithms(mode=True)
         return device, fingerprint(device)
 

@@ -163,26 +163,30 @@ class RayExecutor:
     @property
     def operations_run(self) -> Counter[str]:
         """How many operations of each name were computed."""
-        return self._schedule.operations_run
+        with self._lock:
+            return self._schedule.operations_run.copy()
 
     @property
     def passed_over_run(self) -> Counter[str]:
         """How many of them had been passed over at first."""
-        return self._schedule.passed_over_run
+        with self._lock:
+            return self._schedule.passed_over_run.copy()
 
     def start(self, recipe: Recipe) -> Future[Any]:
         """Queue ``recipe`` and what it needs; fetch it if it was computed before."""
         with self._lock:
             if isinstance(recipe.result, Placed):
-                placed = recipe.result
-                call = Call(wanted=[placed.slot])
                 fetched: Future[Any] = Future()
-                answer, _ = self._send(placed.lanes[0], call, [])
-                answer.add_done_callback(lambda done: _pass_on(done, placed.slot, fetched))
+                self._fetch(recipe.result, fetched)
                 return fetched
             future = self._schedule.want(recipe)
             self._dispatch()
             return future
+
+    def _fetch(self, placed: Placed, into: Future[Any]) -> None:
+        answer, _ = self._send(placed.lanes[0], Call(wanted=[placed.slot]), [])
+        # The callback holds ``placed``, so that nothing drops it before it has come.
+        answer.add_done_callback(lambda done: _pass_on(done, placed.slot, into))
 
     def cancel(self) -> None:
         """Forget what is queued; calls that an actor has already end by themselves."""
@@ -318,8 +322,13 @@ class RayExecutor:
                     del self._under_way[task.recipe.key]
                 if error is None:
                     self._schedule.finish(task, placed)
-                    if task.future is not None and not task.future.cancelled():
-                        kept.append((task.future, answer.result().results[placed.slot]))
+                    if task.future is None or task.future.cancelled():
+                        continue
+                    results = answer.result().results
+                    if placed.slot in results:
+                        kept.append((task.future, results[placed.slot]))
+                    else:  # somebody asked for it when the call had left
+                        self._fetch(placed, task.future)
             tasks.clear()
             # A call that was sent behind a failed one fails too: that mustn't break what is new.
             broken = self._forget_all() if error is not None and era == self._era else []

@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import ray
 from ray.exceptions import RayActorError
@@ -205,6 +206,35 @@ def test_an_error_in_an_operation_reaches_who_waits(actors, homes):
 
     assert actors.start(chain(Graph(), 7, homes=homes)).result(30) == 7
     settle(lambda: sum(held_by(actors)), 0)
+
+
+@pytest.mark.parametrize("homes", [(0,), (0, 4)], ids=["same node", "two nodes"])
+def test_a_number_that_somebody_asks_for_late_comes_all_the_same(actors, homes):
+    """Asked for while its call is under way, or when it is long done but still held."""
+    graph, recipes = Graph(), []
+    for index in range(6):
+        inputs = tuple(recipes[-1:])
+        recipes.append(
+            graph.recipe(Doing("rest"), inputs, (index,), home=homes[index % len(homes)])
+        )
+
+    last = actors.start(recipes[-1])
+    asked = [actors.start(recipe) for recipe in recipes[:-1]]
+
+    expected = np.cumsum(np.arange(6) + 1).tolist()
+    assert [future.result(30) for future in [*asked, last]] == expected
+    assert actors.start(recipes[2]).result(30) == expected[2]
+
+
+def test_small_operations_share_calls(actors, monkeypatch):
+    """Each call costs about a millisecond, so there are far fewer of them than operations."""
+    actors.start(chain(Graph(), 3)).result(30)  # now the actor has timed them
+    sent, send = [], actors._send
+    monkeypatch.setattr(actors, "_send", lambda *given: (sent.append(given), send(*given))[1])
+
+    assert actors.start(chain(Graph(), 400)).result(30) == 400
+
+    assert len(sent) <= 40
 
 
 def test_cancelling_forgets_what_has_not_begun(actors):
