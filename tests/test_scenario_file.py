@@ -512,3 +512,25 @@ def test_comments_and_the_order_of_keys_do_not_change_the_run_id(file):
     )
 
     assert load(file).run_id == before
+
+
+def test_data_that_are_too_few_for_any_one_shard_are_refused(tmp_path):
+    file = tmp_path / "few.yaml"
+    file.write_text(
+        "name: few\n"
+        "task: {model: {kind: logistic}, data: {kind: classification, samples: 5}}\n"
+        "cluster: {nodes: 8, machine: {kind: fixed}}\n"
+        "strategies: {a: {kind: averaging}}\n"
+        "stop: {updates: 1}\n"
+    )
+    with pytest.raises(ScenarioError, match=r"few.yaml:2: task.data: 5 samples are too few"):
+        load(file)
+    (tmp_path / "short.txt").write_text("too short")
+    file.write_text(
+        "name: few\n"
+        "task: {data: {kind: text, path: short.txt}}\n"
+        "strategies: {a: {kind: averaging}}\n"
+        "stop: {updates: 1}\n"
+    )
+    with pytest.raises(ScenarioError, match=r"few.yaml:2: task.data: .* too few"):
+        load(file)

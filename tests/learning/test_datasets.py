@@ -163,7 +163,7 @@ def test_a_text_too_short_for_its_shards_is_refused(tmp_path):
     path.write_text("x" * 100)
     data = Text(path=str(path))
 
-    with pytest.raises(ValueError, match="100 bytes of text are too few for 10 shards of windows"):
+    with pytest.raises(ValueError, match="90 bytes of text are too few for 10 shards of windows"):
         data.batch(generator(0, "batch", 0, 0), 9, 10, 1, 10)
     with pytest.raises(ValueError, match="0 held-out bytes are too few for windows of 10"):
         data.validation(10, 10)

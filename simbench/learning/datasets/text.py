@@ -14,7 +14,7 @@ from simbench.learning.model import Batch
 from simbench.spec import InputFile
 
 BLOCK_BYTES = 4096
-"""Every tenth block of the text is held out."""
+"""Every tenth block of the text is held out; blocks of a short text are a twentieth of it."""
 PART_SAMPLES = 16
 """Held-out windows that are evaluated in one operation."""
 
@@ -72,7 +72,8 @@ def _text(path: str | None) -> bytes:
 @functools.cache
 def _split(path: str | None) -> tuple[np.ndarray, np.ndarray]:
     text = np.frombuffer(_text(path), dtype=np.uint8)
-    held_out = np.arange(len(text)) // BLOCK_BYTES % 10 == 9
+    block_bytes = max(1, min(BLOCK_BYTES, len(text) // 20))
+    held_out = np.arange(len(text)) // block_bytes % 10 == 9
     return text[~held_out], text[held_out]
 
 
