@@ -119,6 +119,14 @@ def settle(question, expected):
     assert answer == expected
 
 
+def is_dead(actor):
+    try:
+        ray.get(actor.describe.remote())
+    except RayActorError:
+        return True
+    return False
+
+
 # -- actors of their own, before those that the other tests share take all cores
 
 
@@ -130,6 +138,7 @@ def test_an_actor_that_dies_is_an_error_and_not_a_wait():
     try:
         assert executor.start(known).result(30) == 1
         ray.kill(executor._actors[0])
+        settle(lambda: is_dead(executor._actors[0]), expected=True)  # it takes a moment
 
         with pytest.raises(RayActorError):
             executor.start(known).result(30)
