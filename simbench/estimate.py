@@ -9,7 +9,7 @@ from simbench.execution.values import Graph
 from simbench.learning.operations import Bench
 from simbench.learning.training import Training
 from simbench.scenario import Scenario
-from simbench.simulation import Simulation, fingerprint_text
+from simbench.simulation import Simulation, fingerprint_text, simulation_on
 
 _SAMPLED_VERSIONS = 10
 """Evaluations that the clock runs to, beyond those known, to learn a strategy's pace."""
@@ -44,14 +44,7 @@ def estimate(scenario: Scenario, executor: Executor, memo: Memo) -> Estimate:
     gradients = known = messages = 0
     for strategy in scenario.strategies:
         for seed in scenario.seeds:
-            simulation = Simulation(
-                scenario,
-                strategy,
-                seed,
-                device=executor.device,
-                fingerprint=fingerprint_text(executor),
-                observe=lambda recipe: executor.start(recipe).result(),
-            )
+            simulation = simulation_on(executor, scenario, strategy, seed)
             computed, not_computed, sent = _expect(simulation, memo)
             gradients, known, messages = gradients + computed, known + not_computed, messages + sent
     executor.cancel()

@@ -245,6 +245,18 @@ class Simulation:
         )
 
 
+def simulation_on(executor: Executor, scenario: Scenario, strategy: str, seed: int) -> Simulation:
+    """Return the world of ``strategy`` and ``seed``, whose Values ``executor`` will compute."""
+    return Simulation(
+        scenario,
+        strategy,
+        seed,
+        device=executor.device,
+        fingerprint=fingerprint_text(executor),
+        observe=lambda recipe: executor.start(recipe).result(),
+    )
+
+
 def simulate(
     scenario: Scenario,
     strategy: str,
@@ -257,14 +269,7 @@ def simulate(
 
     ``settled`` is called with each evaluation, in virtual-time order.
     """
-    simulation = Simulation(
-        scenario,
-        strategy,
-        seed,
-        device=executor.device,
-        fingerprint=fingerprint_text(executor),
-        observe=lambda recipe: executor.start(recipe).result(),
-    )
+    simulation = simulation_on(executor, scenario, strategy, seed)
     passed_over: Counter[str] = Counter()
     run_before = executor.passed_over_run.copy()
     done: list[_Settled] = []
