@@ -22,7 +22,7 @@ class LocalExecutor:
     """A pool of threads, each of which computes one single-threaded operation at a time."""
 
     def __init__(self, num_threads: int | None = None) -> None:
-        self._schedule = Schedule(1, lane_of=lambda _: 0)
+        self._schedule = Schedule()
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
@@ -71,6 +71,25 @@ class LocalExecutor:
             self._changed.notify_all()
         return future
 
+    def add(self, recipe: Recipe) -> None:
+        """Queue ``recipe`` and what it needs, though nobody waits for it yet."""
+        with self._changed:
+            self._schedule.add(recipe)
+            self._changed.notify(self._schedule.num_ready)
+
+    def expect(self, recipe: Recipe) -> None:
+        """Have what needs ``recipe`` wait until its result arrives from elsewhere."""
+        with self._changed:
+            self._schedule.expect(recipe)
+
+    def arrive(self, recipe: Recipe, result: Any) -> None:
+        """Take the result of an expected recipe."""
+        with self._changed:
+            future = self._schedule.arrive(recipe, result)
+            self._changed.notify(self._schedule.num_ready)
+        if future is not None:
+            future.set_result(result)
+
     def cancel(self) -> None:
         """Forget what is queued; operations that run now end by themselves."""
         with self._changed:
@@ -89,32 +108,36 @@ class LocalExecutor:
     def _work(self) -> None:
         # Bits depend on the number of threads; the setting belongs to the thread that makes it.
         torch.set_num_threads(1)
-        task: Task | None = None
-        result: Any = None
-        while True:
-            with self._changed:
-                if task is not None:
-                    self._schedule.finish(task, result)
-                    self._changed.notify(len(self._schedule.ready[0]))
-                    future, task = task.future, None
-                    if future is not None and not future.cancelled():
-                        future.set_result(result)
-                # A vector that this frame still named would outlive its last reader.
-                result = future = None
-                while not self._closed and (task := self._schedule.take(0)) is None:
-                    self._changed.wait()
-                if task is None:
-                    return
-            try:
-                inputs = [each.result for each in task.recipe.inputs]
-                result = task.recipe.operation(*inputs, *task.recipe.arguments)
-            except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
-                self._fail(error)
-                task = None
-            inputs = []
+        while (task := self._next()) is not None:
+            self._compute(task)
+            # A vector that this frame still named would outlive its last reader.
+            task = None
 
-    def _fail(self, error: BaseException) -> None:
+    def _next(self) -> Task | None:
+        """Wait for a task that may begin; None once the pool is closed."""
         with self._changed:
-            for future in self._schedule.clear():
-                if not future.cancelled():
-                    future.set_exception(error)
+            while not self._closed:
+                if (task := self._schedule.take()) is not None:
+                    return task
+                self._changed.wait()
+        return None
+
+    def _compute(self, task: Task) -> None:
+        try:
+            inputs = [each.result for each in task.recipe.inputs]
+            result = task.recipe.operation(*inputs, *task.recipe.arguments)
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
+            self._fail(task, error)
+            return
+        del inputs
+        with self._changed:
+            self._schedule.finish(task, result)
+            self._changed.notify(self._schedule.num_ready)
+        if task.future is not None and not task.future.cancelled():
+            task.future.set_result(result)
+
+    def _fail(self, task: Task, error: BaseException) -> None:
+        with self._changed:
+            broken = self._schedule.clear() if self._schedule.is_wanted(task) else []
+        for future in broken:
+            future.set_exception(error)

@@ -30,6 +30,11 @@ class Operation(Protocol):
         """What the result depends on beside its inputs, hashed."""
         ...
 
+    @property
+    def light(self) -> bool:
+        """Whether computing it costs less than sending its result to another machine."""
+        ...
+
     def __call__(self, *inputs: Any) -> Any:
         """Return the result; arguments of the recipe follow its inputs."""
         ...

@@ -1,107 +1,46 @@
 """The executor on Ray actors: each stands in for some nodes and keeps what they compute.
 
-The driver holds no tensors. It sends an actor a few operations a call, as many as are worth the
-cost of calling, and hears back what was done; results that cross actors go through Ray's object
-store. An actor's calls run in order, so what depends on its own results needn't wait for the news.
+The driver holds no tensors. It says beforehand which actor computes what and who needs it, and
+hears of nothing but what somebody waits for: the actors exchange results among themselves.
 """
 
-import functools
 import itertools
 import math
-import os
 import pickle
-import socket
+import secrets
 import threading
 from collections import Counter, defaultdict, deque
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray import cloudpickle
 from ray.actor import ActorHandle
-from ray.exceptions import AuthenticationError
+from ray.exceptions import RayError
 
-import simbench
-from simbench.execution.local import num_cores
-from simbench.execution.schedule import Schedule, Task
-from simbench.execution.values import Recipe
-from simbench.ray_cluster.actor import Answer, Call, NodeActor, share_tensors_as_arrays
-
-_CALL_S = 0.008
-"""A call gathers operations worth this long; calling costs about a tenth of it."""
-_CALLS_AHEAD = 2
-"""Calls that an actor may have before it: one to work on, one to go on with."""
-
-
-_ANSWER_S = 5.0
-"""A cluster that doesn't answer within this time isn't there; Ray itself would try for minutes."""
+from simbench.execution.values import Recipe, in_order
+from simbench.ray_cluster.actor import NodeActor, Program
+from simbench.ray_cluster.joining import join
+from simbench.ray_cluster.placement import Placement
 
 
 class Placed:
-    """Where a result lies; when nobody refers to this any more, it is dropped there.
+    """Where a result lies, or will; when nobody refers to this any more, it is dropped there.
 
     Actors know results by slots, not by keys: the same key may be computed for two runs, and what
     one of them drops the other still needs.
     """
 
-    __slots__ = ("_executor", "lanes", "ref", "slot")
+    __slots__ = ("_executor", "actors", "era", "slot")
 
-    def __init__(self, executor: "RayExecutor", slot: int, lane: int) -> None:
+    def __init__(self, executor: "RayExecutor", era: int, slot: int, actors: list[int]) -> None:
         self._executor = executor
+        self.era = era
         self.slot = slot
-        self.lanes = [lane]
-        self.ref: Any = None
+        self.actors = actors
 
     def __del__(self) -> None:
         self._executor.forget(self)
-
-
-def _join(address: str | None) -> None:
-    """Join the cluster at ``address``, or start Ray on this machine."""
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address is None:
-        ray.init(address="local", num_cpus=num_cores(), include_dashboard=False, **quiet)
-        return
-    _check_that_it_answers(address)
-    # A job has brought this package with it; elsewhere the cluster gets it from here.
-    in_a_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-    package = str(Path(simbench.__file__).parent)
-    try:
-        ray.init(
-            address=address, runtime_env=None if in_a_job else {"py_modules": [package]}, **quiet
-        )
-    except (ConnectionError, ValueError, RuntimeError, AuthenticationError) as error:
-        raise ConnectionError(f"{address}: no Ray cluster to join: {error}") from None
-
-
-def _check_that_it_answers(address: str) -> None:
-    if address == "auto":
-        return
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal():
-        raise ConnectionError(f"{address}: expected HOST:PORT of a Ray cluster, or auto")
-    try:
-        socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
-    except (OSError, OverflowError) as error:
-        raise ConnectionError(f"{address}: no Ray cluster to join: {error}") from None
-
-
-def _unpickle(answer: Future[Answer], done: Future[bytes]) -> None:
-    """Settle ``answer`` as the actor did."""
-    if (error := done.exception()) is not None:
-        answer.set_exception(error)
-    else:
-        answer.set_result(pickle.loads(done.result()))  # noqa: S301 - our own actor sent it
-
-
-def _pass_on(answer: Future[Answer], slot: int, fetched: Future[Any]) -> None:
-    """Settle ``fetched`` with the one result that was asked for, or with what went wrong."""
-    error = answer.exception()
-    if error is None:
-        fetched.set_result(answer.result().results[slot])
-    else:
-        fetched.set_exception(error)
 
 
 class RayExecutor:
@@ -118,8 +57,7 @@ class RayExecutor:
         """
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
-            _join(address)
-        share_tensors_as_arrays()
+            join(address)
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         num_gpus = int(resources.get("GPU", 0))
         most = num_gpus or int(resources.get("CPU", 1))
@@ -132,7 +70,8 @@ class RayExecutor:
             if num_gpus
             else {"num_cpus": min(1, most / num_actors)}
         )
-        actor: Any = ray.remote(NodeActor).options(**share)
+        remote: Any = ray.remote
+        actor = remote(concurrency_groups={"news": 1})(NodeActor).options(**share)
         self._actors: list[ActorHandle[NodeActor]] = [actor.remote() for _ in range(num_actors)]
         described: list[tuple[str, dict[str, str]]] = ray.get(
             [each.describe.remote() for each in self._actors]
@@ -140,16 +79,25 @@ class RayExecutor:
         if any(each != described[0] for each in described):
             raise ValueError(f"the actors' machines differ, so their bits would: {described}")
         self.device, self.fingerprint = described[0]
-        self._schedule = Schedule(num_actors, self._lane_of)
+        addresses: list[tuple[str, int]] = ray.get([each.address.remote() for each in self._actors])
+        token = secrets.token_bytes()
+        ray.get([each.connect.remote(addresses, token) for each in self._actors])
         self._lock = threading.RLock()
         self._era = 0
-        self._calls_under_way = [0] * num_actors
-        self._seconds: defaultdict[str, float] = defaultdict(float)
-        self._numbers: dict[str, int] = {}
         self._slots = itertools.count()
-        self._under_way: dict[bytes, Placed] = {}
+        self._numbers: dict[str, int] = {}
         self._known: list[set[int]] = [set() for _ in range(num_actors)]
         self._dropped: list[deque[int]] = [deque() for _ in range(num_actors)]
+        self._placement = Placement(num_actors, self._nodes_per_actor)
+        self._ended: RayError | None = None
+        """Why an actor ended, if one did."""
+        self._wanted: defaultdict[int, list[tuple[Future[Any], Placed]]] = defaultdict(list)
+        self._listeners = [
+            threading.Thread(target=self._listen, args=(each,), name="simbench-news", daemon=True)
+            for each in self._actors
+        ]
+        for listener in self._listeners:
+            listener.start()
 
     @property
     def description(self) -> str:
@@ -163,178 +111,153 @@ class RayExecutor:
     @property
     def operations_run(self) -> Counter[str]:
         """How many operations of each name were computed."""
-        with self._lock:
-            return self._schedule.operations_run.copy()
+        return self._counts()[0]
 
     @property
     def passed_over_run(self) -> Counter[str]:
         """How many of them had been passed over at first."""
-        with self._lock:
-            return self._schedule.passed_over_run.copy()
+        return self._counts()[1]
 
     def start(self, recipe: Recipe) -> Future[Any]:
-        """Queue ``recipe`` and what it needs; fetch it if it was computed before."""
-        with self._lock:
-            if isinstance(recipe.result, Placed):
-                fetched: Future[Any] = Future()
-                self._fetch(recipe.result, fetched)
-                return fetched
-            future = self._schedule.want(recipe)
-            self._dispatch()
-            return future
+        """Have ``recipe`` computed, and what it needs; the future brings its result here.
 
-    def _fetch(self, placed: Placed, into: Future[Any]) -> None:
-        answer, _ = self._send(placed.lanes[0], Call(wanted=[placed.slot]), [])
-        # The callback holds ``placed``, so that nothing drops it before it has come.
-        answer.add_done_callback(lambda done: _pass_on(done, placed.slot, into))
+        Raises:
+            LookupError: it rests on results that were given up when something was cancelled.
+        """
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._ended is not None:
+                future.set_exception(self._ended)
+                return future
+            programs = [Program(self._era) for _ in self._actors]
+            self._write(recipe, programs)
+            placed = self._place_of(recipe)
+            programs[placed.actors[0]].wanted.append(placed.slot)
+            self._wanted[placed.slot].append((future, placed))
+            self._send(programs)
+        return future
 
     def cancel(self) -> None:
-        """Forget what is queued; calls that an actor has already end by themselves."""
+        """Give up everything that was started; what an actor is computing now ends by itself."""
         with self._lock:
-            for future in self._forget_all():
-                future.cancel()
+            promised = self._forget_all()
+        for future in promised:
+            future.cancel()
 
     def close(self) -> None:
         """End the actors, and Ray if it was started here."""
         self.cancel()
         for actor in self._actors:
             ray.kill(actor)
+        for listener in self._listeners:
+            listener.join()
         if self._owns_ray:
             ray.shutdown()
 
     def forget(self, placed: Placed) -> None:
-        """Have a result dropped with the next call to the actors that hold it."""
-        for lane in placed.lanes:
-            self._dropped[lane].append(placed.slot)
+        """Have a result dropped with the next program of the actors that hold it."""
+        for actor in placed.actors:
+            self._dropped[actor].append(placed.slot)
 
-    def _lane_of(self, recipe: Recipe) -> int:
-        # A server on its own machine has a rank behind the last worker's.
-        return recipe.home // self._nodes_per_actor % len(self._actors)
+    def _write(self, recipe: Recipe, programs: list[Program]) -> None:
+        """Write into ``programs`` how ``recipe`` is computed, and settle it with its place."""
+        order = list(in_order([recipe]))
+        self._placement.balance(order)
+        where = self._placement.spread(order, lambda each: self._place_of(each).actors)
+        for each in order:
+            placed = Placed(self, self._era, next(self._slots), sorted(where[each]))
+            for actor in placed.actors:
+                given = [self._bring(i, actor, programs) for i in each.inputs]
+                number = self._number(each, actor, programs)
+                # What several compute was passed over once.
+                over = each.passed_over and actor == placed.actors[0]
+                task = placed.slot, number, given, each.arguments, over
+                programs[actor].tasks.append(task)
+            each.settle(placed)
 
-    def _dispatch(self) -> None:
-        """Give every actor that has room its next call."""
-        lanes = range(len(self._actors))
-        # What one actor is given may be what another's next call waits for.
-        while any(self._dispatch_to(lane) for lane in lanes):
-            pass
+    def _place_of(self, recipe: Recipe) -> Placed:
+        placed: Placed = recipe.result
+        if placed.era != self._era:
+            raise LookupError(f"{recipe.operation.name}: given up with what was cancelled")
+        return placed
 
-    def _dispatch_to(self, lane: int) -> bool:
-        """Give ``lane`` its next call, if it has room and there is one; say whether."""
-        if self._calls_under_way[lane] >= _CALLS_AHEAD:
-            return False
-        # Nothing is ready: wait at the actor itself for what others are computing now.
-        take = self._schedule.take if self._schedule.ready[lane] else self._schedule.take_ahead
-        call, expected_s = Call(), 0.0
-        tasks: list[tuple[Task, Placed]] = []
-        refs: list[Any] = []
-        while expected_s < _CALL_S and (task := take(lane)):
-            take = self._schedule.take
-            recipe = task.recipe
-            given = [self._bring(each, lane, call, refs) for each in recipe.inputs]
-            placed = self._under_way[recipe.key] = Placed(self, next(self._slots), lane)
-            number = self._number(recipe, lane, call)
-            call.tasks.append((placed.slot, number, given, recipe.arguments))
-            if any(dependent.lane != lane for dependent in task.dependents):
-                call.exports.append(placed.slot)
-            if task.future is not None:
-                call.wanted.append(placed.slot)
-            tasks.append((task, placed))
-            expected_s += self._expect_s(recipe.operation.name)
-            self._schedule.begin(task)
-            if call.exports and expected_s < _CALL_S / 2 and self._next_is_long(lane):
-                break  # others wait for what is exported: it comes back when the call ends
-        if not tasks:
-            return False
-        answer, exported = self._send(lane, call, refs)
-        for _, placed in tasks:
-            placed.ref = exported.get(placed.slot)
-        answer.add_done_callback(functools.partial(self._finish, tasks, self._era))
-        return True
+    def _bring(self, recipe: Recipe, actor: int, programs: list[Program]) -> int:
+        """Return the slot of a result; have it sent to ``actor`` if it isn't there."""
+        placed = self._place_of(recipe)
+        if actor not in placed.actors:
+            programs[placed.actors[0]].exports.append((placed.slot, actor))
+            programs[actor].imports.append(placed.slot)
+            placed.actors.append(actor)
+        return placed.slot
 
-    def _next_is_long(self, lane: int) -> bool:
-        queue = self._schedule.ready[lane]
-        return bool(queue) and self._expect_s(queue[0].recipe.operation.name) > _CALL_S / 2
-
-    def _expect_s(self, name: str) -> float:
-        """Return what an operation took so far; one that nobody has timed fills a call."""
-        times = self._schedule.operations_run[name]
-        return self._seconds[name] / times if times else _CALL_S
-
-    def _bring(self, recipe: Recipe, lane: int, call: Call, refs: list[Any]) -> int:
-        """Return the slot of a result; have ``call`` import it if ``lane`` doesn't have it."""
-        placed = self._under_way.get(recipe.key) or recipe.result
-        if lane not in placed.lanes:
-            if placed.ref is None:
-                _, exported = self._send(placed.lanes[0], Call(exports=[placed.slot]), [])
-                placed.ref = exported[placed.slot]
-            placed.lanes.append(lane)
-            call.imports.append(placed.slot)
-            refs.append(placed.ref)
-        return int(placed.slot)
-
-    def _number(self, recipe: Recipe, lane: int, call: Call) -> int:
-        """Return the number by which ``lane`` knows the operation; the call brings it if new."""
+    def _number(self, recipe: Recipe, actor: int, programs: list[Program]) -> int:
+        """Return the number by which ``actor`` knows the operation, which it gets if it is new."""
         operation = recipe.operation
-        number = self._numbers.get(operation.identity)
-        if number is None:
-            number = self._numbers[operation.identity] = len(self._numbers)
-        if number not in self._known[lane]:
-            self._known[lane].add(number)
-            call.operations[number] = operation
+        number = self._numbers.setdefault(operation.identity, len(self._numbers))
+        if number not in self._known[actor]:
+            self._known[actor].add(number)
+            programs[actor].operations[number] = operation
         return number
 
-    def _send(
-        self, lane: int, call: Call, refs: list[Any]
-    ) -> tuple[Future[Answer], dict[int, Any]]:
-        """Send ``call``; return its answer to come, and references to its exports at once."""
-        # One by one: any thread may let go of a result at any moment, without the lock.
-        while self._dropped[lane]:
-            call.dropped.append(self._dropped[lane].popleft())
-        self._calls_under_way[lane] += 1
-        method: Any = self._actors[lane].compute.options(num_returns=1 + len(call.exports))
-        # Operations of a user's own script have no module that an actor could import.
-        returned = method.remote(cloudpickle.dumps(call), *refs)
-        first, *others = returned if call.exports else [returned]
-        answer: Future[Answer] = Future()
-        answer.add_done_callback(functools.partial(self._heard, lane))
-        first.future().add_done_callback(functools.partial(_unpickle, answer))
-        return answer, dict(zip(call.exports, others, strict=True))
+    def _send(self, programs: list[Program]) -> None:
+        for actor, program in enumerate(programs):
+            # One by one: any thread may let go of a result at any moment, without the lock.
+            while self._dropped[actor]:
+                program.dropped.append(self._dropped[actor].popleft())
+            if program != Program(self._era):
+                # Operations of a user's own script have no module that an actor could import.
+                pickled = cloudpickle.dumps(program)  # type: ignore[no-untyped-call]
+                sent: Any = self._actors[actor].extend.remote(pickled)
+                sent.future().add_done_callback(self._check)
 
-    def _forget_all(self) -> list[Future[Any]]:
-        """Clear the schedule; what calls under way will tell is about an era that is over."""
-        self._era += 1
-        return self._schedule.clear()
+    def _check(self, sent: Future[None]) -> None:
+        if (error := sent.exception()) is not None:
+            self._fail(error)
 
-    def _heard(self, lane: int, answer: Future[Answer]) -> None:
+    def _listen(self, actor: "ActorHandle[NodeActor]") -> None:
+        """Hear what an actor has to tell, until it ends."""
+        news: Any = actor.news.remote()
+        try:
+            for told in news:
+                self._hear(*pickle.loads(ray.get(told)))  # noqa: S301 - our own actor sent it
+        except RayError as error:
+            self._ended = error
+            self._fail(error)
+
+    def _hear(self, era: int, slot: int, error: BaseException | None, result: Any) -> None:
         with self._lock:
-            self._calls_under_way[lane] -= 1
-            if answer.exception() is None:
-                for name, seconds in answer.result().seconds.items():
-                    self._seconds[name] += seconds
-            self._dispatch()
+            if era != self._era:
+                return
+            waiting = self._wanted.pop(slot, []) if error is None else []
+        for future, _ in waiting:
+            if not future.done():
+                future.set_result(result)
+        if error is not None:
+            self._fail(error)
 
-    def _finish(self, tasks: list[tuple[Task, Placed]], era: int, answer: Future[Answer]) -> None:
-        error = answer.exception()
-        kept: list[tuple[Future[Any], Any]] = []
+    def _fail(self, error: BaseException) -> None:
         with self._lock:
-            for task, placed in tasks:
-                if self._under_way.get(task.recipe.key) is placed:
-                    del self._under_way[task.recipe.key]
-                if error is None:
-                    self._schedule.finish(task, placed)
-                    if task.future is None or task.future.cancelled():
-                        continue
-                    results = answer.result().results
-                    if placed.slot in results:
-                        kept.append((task.future, results[placed.slot]))
-                    else:  # somebody asked for it when the call had left
-                        self._fetch(placed, task.future)
-            tasks.clear()
-            # A call that was sent behind a failed one fails too: that mustn't break what is new.
-            broken = self._forget_all() if error is not None and era == self._era else []
-            self._dispatch()
-        for future, result in kept:
-            future.set_result(result)
-        for future in broken:
+            promised = self._forget_all()
+        for future in promised:
             if not future.done():
                 future.set_exception(error)
+
+    def _forget_all(self) -> list[Future[Any]]:
+        """Begin a new era; return the promises of the old one."""
+        self._era += 1
+        self._placement = Placement(len(self._actors), self._nodes_per_actor)
+        promised = [future for each in self._wanted.values() for future, _ in each]
+        self._wanted.clear()
+        for actor in self._actors:
+            actor.cancel.remote(self._era)
+        return promised
+
+    def _counts(self) -> tuple[Counter[str], Counter[str]]:
+        run, passed_over = Counter[str](), Counter[str]()
+        counts: list[tuple[Counter[str], Counter[str]]] = ray.get(
+            [each.counts.remote() for each in self._actors]
+        )
+        for each in counts:
+            run += each[0]
+            passed_over += each[1]
+        return run, passed_over

@@ -12,8 +12,8 @@ from ray.exceptions import RayActorError
 
 from simbench.execution.local import LocalExecutor
 from simbench.execution.memo import Memo
-from simbench.execution.values import PENDING, Graph
-from simbench.ray_cluster.actor import Call
+from simbench.execution.values import Graph
+from simbench.ray_cluster.actor import Program
 from simbench.ray_cluster.executor import RayExecutor
 from simbench.records import RunFolder
 from simbench.run import differing_tables, run
@@ -77,6 +77,7 @@ class Doing:
     """An operation of these tests: counts, or fails, or takes its time."""
 
     name: str
+    light: bool = False
 
     @property
     def identity(self):
@@ -101,14 +102,11 @@ def chain(graph, length, what="count", homes=(0,), last="count"):
 
 
 def held_by(executor):
-    """Return how many results each actor holds, having heard what nobody needs any more."""
+    """Return how many results each actor keeps, having heard what nobody needs any more."""
     gc.collect()
     with executor._lock:
-        empty = [executor._send(lane, Call(), [])[0] for lane in range(len(executor._actors))]
-    for answer in empty:
-        answer.result(30)
-    count = [each.__ray_call__.remote(lambda self: len(self._results)) for each in executor._actors]
-    return ray.get(count)
+        executor._send([Program(executor._era) for _ in executor._actors])
+    return ray.get([each.num_results.remote() for each in executor._actors])
 
 
 def settle(question, expected):
@@ -192,6 +190,7 @@ def test_nothing_is_kept_that_nobody_holds(actors, tmp_path):
 
 
 def test_an_input_that_crosses_actors_is_kept_where_it_is_needed_and_no_longer(actors):
+    actors.cancel()  # nodes are where they belong again
     graph = Graph()
     shared = graph.recipe(Doing("count"), home=0)
     assert actors.start(shared).result(30) == 1
@@ -235,19 +234,37 @@ def test_a_number_that_somebody_asks_for_late_comes_all_the_same(actors, homes):
     assert actors.start(recipes[2]).result(30) == expected[2]
 
 
-def test_small_operations_share_calls(actors, monkeypatch):
-    """Each call costs about a millisecond, so there are far fewer of them than operations."""
-    actors.start(chain(Graph(), 3)).result(30)  # now the actor has timed them
-    sent, send = [], actors._send
-    monkeypatch.setattr(actors, "_send", lambda *given: (sent.append(given), send(*given))[1])
+def test_the_driver_hears_of_nothing_but_what_somebody_waits_for(actors, monkeypatch):
+    """A call costs about a millisecond, so there are far fewer of them than operations."""
+    heard, sent = [], []
+    hear, send = actors._hear, actors._send
+    monkeypatch.setattr(actors, "_hear", lambda *told: (heard.append(told), hear(*told)))
+    monkeypatch.setattr(actors, "_send", lambda programs: (sent.append(programs), send(programs)))
 
-    assert actors.start(chain(Graph(), 400)).result(30) == 400
+    assert actors.start(chain(Graph(), 400, homes=(0, 4))).result(30) == 400
 
-    assert len(sent) <= 40
+    assert len(heard) == 1
+    assert len(sent) == 1
+
+
+def test_what_is_light_and_combines_two_actors_is_computed_where_it_is_needed(actors):
+    """Both need the sum of both, and neither waits for the other to add."""
+    actors.cancel()
+    graph, add = Graph(), Doing("count", light=True)
+    halves = [graph.recipe(Doing("count"), (), (rank,), home=rank) for rank in (0, 4)]
+    total = graph.recipe(add, halves, home=0)
+    ends = [graph.recipe(Doing("end"), (total,), (rank,), home=rank) for rank in (0, 4)]
+    before = actors.operations_run
+
+    both = graph.recipe(Doing("both"), ends, home=0)
+
+    assert actors.start(both).result(30) == 2 * 7 + (0 + 1) + (4 + 1) + 1
+    adders = min(2, len(actors._actors))
+    assert (actors.operations_run - before)["count"] == 2 + adders
 
 
 def test_cancelling_forgets_what_has_not_begun(actors):
-    before = actors.operations_run.copy()
+    before = actors.operations_run
     graph = Graph()
     long = chain(graph, 30, what="rest")
     future = actors.start(long)
@@ -255,7 +272,8 @@ def test_cancelling_forgets_what_has_not_begun(actors):
     actors.cancel()
 
     assert future.cancelled()
-    assert actors.start(chain(graph, 3, homes=(1,))).result(30) == 3
-    # What the actor had before it ended by itself.
+    assert actors.start(chain(Graph(), 3, homes=(1,))).result(30) == 3
+    # What the actor had begun ended by itself.
     assert (actors.operations_run - before)["rest"] <= 2
-    assert long.result is PENDING
+    with pytest.raises(LookupError, match="given up with what was cancelled"):
+        actors.start(long)

@@ -1,0 +1,99 @@
+"""Who computes what: nodes at their actors, evenly, and light work where it is needed."""
+
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simbench.execution.values import Graph
+from simbench.ray_cluster.placement import Placement
+
+
+@dataclass(frozen=True)
+class Doing:
+    light: bool = False
+    name = "doing"
+
+    @property
+    def identity(self):
+        return f"doing {self.light}"
+
+    def __call__(self, *_):
+        return 0
+
+
+HEAVY, LIGHT = Doing(), Doing(light=True)
+
+
+def work(graph, counts):
+    """Return recipes of which node n is the home of ``counts[n]``."""
+    return [
+        graph.recipe(HEAVY, (), (node, number), home=node)
+        for node, count in enumerate(counts)
+        for number in range(count)
+    ]
+
+
+def test_nodes_stand_in_blocks_and_the_server_with_the_first():
+    placement = Placement(2, 4)
+
+    assert [placement.actor_of(node) for node in range(9)] == [0, 0, 0, 0, 1, 1, 1, 1, 0]
+
+
+def test_equal_nodes_stay_where_they_are():
+    placement, graph = Placement(2, 2), Graph()
+
+    for _ in range(5):
+        placement.balance(work(graph, [6, 6, 6, 6]))
+
+    assert [placement.actor_of(node) for node in range(4)] == [0, 0, 1, 1]
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=4, max_size=12).filter(any),
+    st.integers(1, 4),
+    st.integers(1, 20),
+)
+def test_no_actor_is_given_more_than_one_nodes_work_above_another(counts, num_actors, batches):
+    placement, graph = Placement(num_actors, -(-len(counts) // num_actors)), Graph()
+    given = [0] * num_actors
+
+    for _ in range(batches):
+        placement.balance(work(graph, counts))
+        for node, count in enumerate(counts):
+            given[placement.actor_of(node)] += count
+
+    assert max(given) - min(given) <= max(counts)
+
+
+def test_a_mean_is_added_up_by_all_who_need_it_and_its_parts_by_their_actor():
+    placement, graph = Placement(2, 2), Graph()
+    vectors = [graph.recipe(HEAVY, (), (node,), home=node) for node in range(4)]
+    halves = [graph.recipe(LIGHT, vectors[:2], home=0), graph.recipe(LIGHT, vectors[2:], home=2)]
+    mean = graph.recipe(LIGHT, halves, home=0)
+    after = [graph.recipe(HEAVY, (mean,), (node,), home=node) for node in range(4)]
+
+    where = placement.spread([*vectors, *halves, mean, *after], lambda _: ())
+
+    assert [where[each] for each in vectors] == [{0}, {0}, {1}, {1}]
+    assert [where[each] for each in halves] == [{0}, {1}]
+    assert where[mean] == {0, 1}
+
+
+def test_many_actors_leave_a_mean_to_one():
+    placement, graph = Placement(8, 1), Graph()
+    vectors = [graph.recipe(HEAVY, (), (node,), home=node) for node in range(8)]
+    mean = graph.recipe(LIGHT, vectors, home=5)
+
+    where = placement.spread([*vectors, mean], lambda _: ())
+
+    assert where[mean] == {5}
+
+
+def test_what_lies_elsewhere_already_counts():
+    placement, graph = Placement(2, 1), Graph()
+    old, new = (graph.recipe(HEAVY, (), (node,), home=node) for node in range(2))
+    total = graph.recipe(LIGHT, (old, new), home=0)
+    use = graph.recipe(HEAVY, (total,), home=1)
+
+    assert placement.spread([new, total, use], lambda _: {0, 1})[total] == {1}
