@@ -6,6 +6,7 @@ What lies behind the stop is cancelled.
 """
 
 import gc
+import json
 import math
 import time
 from collections import Counter, deque
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 from simbench.clock import Clock
 from simbench.execution.executor import Executor
+from simbench.execution.keeper import KEEP_EVERY_S, Keeper
 from simbench.execution.memo import Memo
 from simbench.execution.values import PENDING, Graph, Recipe, Value, in_order
 from simbench.learning.operations import Bench
@@ -24,6 +26,7 @@ from simbench.network.fabric import Fabric
 from simbench.node import Node, World
 from simbench.records import Evaluation, Message, Span, Update
 from simbench.scenario import Scenario
+from simbench.spec import dump_by_contents
 from simbench.timeline import spans
 
 _LOOKAHEAD = 3
@@ -58,6 +61,8 @@ class _Version(NamedTuple):
     num_messages: int
     payload_bytes: int
     recipe: Recipe
+    live: frozenset[Recipe]
+    """What the rest of the run rests on, if it may be kept."""
 
 
 class _Settled(NamedTuple):
@@ -78,8 +83,10 @@ class Simulation:
         device: str = "cpu",
         fingerprint: str = "",
         observe: Callable[[Recipe], Any] | None = None,
+        notes_live: bool = False,
     ) -> None:
         self.scenario = scenario
+        self._notes_live = notes_live
         self.name = strategy
         self.strategy = scenario.strategies[strategy]
         self.seed = seed
@@ -235,8 +242,17 @@ class Simulation:
                 len(self.world.messages),
                 self.world.payload_bytes,
                 self._training.evaluation(parameters),
+                frozenset(self._live() if self._notes_live else ()),
             )
         )
+
+    def _live(self) -> Iterator[Recipe]:
+        """Yield what the rest of the run rests on, now."""
+        yield from self.graph.live()
+        for replicas in self._replicas.values():
+            yield from (recipe for recipe in replicas.values() if recipe)
+        for meeting in self.world.meetings.values():
+            yield from meeting.joined.values()
 
     def _refuse_to_observe(self, recipe: Recipe) -> Any:
         raise NoNumbersError(
@@ -245,15 +261,38 @@ class Simulation:
         )
 
 
-def simulation_on(executor: Executor, scenario: Scenario, strategy: str, seed: int) -> Simulation:
-    """Return the world of ``strategy`` and ``seed``, whose Values ``executor`` will compute."""
+def simulation_on(
+    executor: Executor,
+    scenario: Scenario,
+    strategy: str,
+    seed: int,
+    *,
+    recall: Callable[[Recipe], None] = lambda _: None,
+    notes_live: bool = False,
+) -> Simulation:
+    """Return the world of ``strategy`` and ``seed``, whose Values ``executor`` will compute.
+
+    Args:
+        executor: who computes what the strategy observes.
+        scenario: what to simulate.
+        strategy: the name of one of its strategies.
+        seed: one of its seeds, or another.
+        recall: called with a recipe before it is computed.
+        notes_live: whether versions tell what the rest of the run rests on.
+    """
+
+    def observe(recipe: Recipe) -> Any:
+        recall(recipe)
+        return executor.start(recipe).result()
+
     return Simulation(
         scenario,
         strategy,
         seed,
         device=executor.device,
         fingerprint=fingerprint_text(executor),
-        observe=lambda recipe: executor.start(recipe).result(),
+        observe=observe,
+        notes_live=notes_live,
     )
 
 
@@ -264,12 +303,28 @@ def simulate(
     executor: Executor,
     memo: Memo,
     settled: Callable[[Evaluation], None] = lambda _: None,
+    keep_every_s: float = KEEP_EVERY_S,
 ) -> Outcome:
     """Run ``strategy`` with ``seed`` until the stop rule ends it.
 
-    ``settled`` is called with each evaluation, in virtual-time order.
+    Args:
+        scenario: what to run.
+        strategy: the name of one of its strategies.
+        seed: of everything that is drawn.
+        executor: who computes.
+        memo: what is known; it gets what isn't, and now and then all that the run rests on.
+        settled: called with each evaluation, in virtual-time order.
+        keep_every_s: real time between two moments that are kept; the last one always is.
     """
-    simulation = simulation_on(executor, scenario, strategy, seed)
+    keeper = Keeper(executor, memo, _owner(scenario, strategy, seed), keep_every_s)
+    simulation = simulation_on(
+        executor,
+        scenario,
+        strategy,
+        seed,
+        recall=keeper.recall,
+        notes_live=memo.keeps_moments,
+    )
     passed_over: Counter[str] = Counter()
     run_before = executor.passed_over_run.copy()
     done: list[_Settled] = []
@@ -278,13 +333,15 @@ def simulate(
     # A full collection of garbage would stop every thread to look through all that torch brings.
     gc.freeze()
     try:
-        for each in _settle(simulation, executor, memo, passed_over):
+        for each in _settle(simulation, executor, memo, keeper, passed_over):
             done.append(each)
             rows.append(_row(simulation, each))
             settled(rows[-1])
+            keeper.keep_if_due(each.version.live)
             if scenario.stop.loss is not None and each.loss <= scenario.stop.loss:
                 stopped_by = "loss"
                 break
+        keeper.keep(done[-1].version.live)
     finally:
         executor.cancel()
         gc.unfreeze()
@@ -294,6 +351,12 @@ def simulate(
     return _outcome(
         simulation, done[-1], rows, stopped_by or str(simulation.ended_by), end_ns, known
     )
+
+
+def _owner(scenario: Scenario, strategy: str, seed: int) -> bytes:
+    """Return whose moments replace each other: a run that goes further, on any network."""
+    facts = [dump_by_contents(scenario.task), dump_by_contents(scenario.strategies[strategy])]
+    return json.dumps([*facts, scenario.cluster.nodes, seed], sort_keys=True).encode()
 
 
 def fingerprint_text(executor: Executor) -> str:
@@ -307,7 +370,11 @@ def join_fingerprint(fingerprint: Mapping[str, str]) -> str:
 
 
 def _settle(
-    simulation: Simulation, executor: Executor, memo: Memo, passed_over: Counter[str]
+    simulation: Simulation,
+    executor: Executor,
+    memo: Memo,
+    keeper: Keeper,
+    passed_over: Counter[str],
 ) -> Iterator[_Settled]:
     """Yield versions with their losses in virtual-time order; the clock runs ahead of them."""
     under_way: deque[tuple[_Version, Future[Any] | dict[str, Any]]] = deque()
@@ -316,6 +383,7 @@ def _settle(
             version = simulation.versions.popleft()
             found = memo.get(version.recipe.key)
             if found is None:
+                keeper.recall(version.recipe)
                 under_way.append((version, executor.start(version.recipe)))
             else:
                 under_way.append((version, found))

@@ -30,6 +30,8 @@ class Program:
     """Counts what was cancelled: results of an earlier era are nobody's business."""
     operations: dict[int, Operation] = field(default_factory=dict)
     """Operations that it hasn't met, by their number."""
+    given: dict[int, Any] = field(default_factory=dict)
+    """Results that the driver held, by slot."""
     imports: list[int] = field(default_factory=list)
     """Slots whose results other actors will send."""
     tasks: list[tuple[int, int, list[int], tuple[int, ...], bool]] = field(default_factory=list)
@@ -105,6 +107,8 @@ class NodeActor:
         with self._lock:
             self.cancel(era)
             self._operations.update(program.operations)
+            for slot, result in program.given.items():
+                self._note(slot, Arrival(), [], ()).settle(result)
             for slot in program.imports:
                 self._expect(slot)
             for slot, number, inputs, arguments, passed_over in program.tasks:

@@ -18,7 +18,7 @@ from ray import cloudpickle
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from simbench.execution.values import Recipe, in_order
+from simbench.execution.values import PENDING, Recipe, in_order
 from simbench.ray_cluster.actor import NodeActor, Program
 from simbench.ray_cluster.joining import join
 from simbench.ray_cluster.placement import Placement
@@ -129,6 +129,9 @@ class RayExecutor:
             if self._ended is not None:
                 future.set_exception(self._ended)
                 return future
+            if recipe.result is not PENDING and not isinstance(recipe.result, Placed):
+                future.set_result(recipe.result)
+                return future
             programs = [Program(self._era) for _ in self._actors]
             self._write(recipe, programs)
             placed = self._place_of(recipe)
@@ -162,6 +165,7 @@ class RayExecutor:
     def _write(self, recipe: Recipe, programs: list[Program]) -> None:
         """Write into ``programs`` how ``recipe`` is computed, and settle it with its place."""
         order = list(in_order([recipe]))
+        self._give(order, programs)
         self._placement.balance(order)
         where = self._placement.spread(order, lambda each: self._place_of(each).actors)
         for each in order:
@@ -180,6 +184,15 @@ class RayExecutor:
         if placed.era != self._era:
             raise LookupError(f"{recipe.operation.name}: given up with what was cancelled")
         return placed
+
+    def _give(self, order: list[Recipe], programs: list[Program]) -> None:
+        """Give the actors what ``order`` rests on and this process holds."""
+        for each in {given for recipe in order for given in recipe.inputs}:
+            if each.result is not PENDING and not isinstance(each.result, Placed):
+                actor = self._placement.actor_of(each.home)
+                placed = Placed(self, self._era, next(self._slots), [actor])
+                programs[actor].given[placed.slot] = each.result
+                each.settle(placed)
 
     def _bring(self, recipe: Recipe, actor: int, programs: list[Program]) -> int:
         """Return the slot of a result; have it sent to ``actor`` if it isn't there."""

@@ -17,7 +17,7 @@ from simbench.ray_cluster.actor import Program
 from simbench.ray_cluster.executor import RayExecutor
 from simbench.records import RunFolder
 from simbench.run import differing_tables, run
-from simbench.scenario import Scenario
+from simbench.scenario import Scenario, Stop
 
 pytestmark = pytest.mark.ray
 
@@ -173,6 +173,27 @@ def test_ray_gives_the_same_bits_as_this_process(actors, in_process, tmp_path):
         == (on_actors.provenance["operations"]["known"])
     )
     assert in_process.provenance["fingerprint"] == on_actors.provenance["fingerprint"]
+
+
+def test_a_longer_run_goes_on_from_a_moment_that_another_executor_kept(actors, tmp_path):
+    short, long = (
+        scenario().model_copy(update={"stop": Stop(updates=updates)}) for updates in (8, 12)
+    )
+    memo, pool = Memo(tmp_path / "cache"), LocalExecutor(2)
+    try:
+        whole = run(long, pool, Memo(None), RunFolder(tmp_path / "whole"))
+        run(short, pool, memo, RunFolder(tmp_path / "short"))
+
+        longer = run(long, actors, memo, RunFolder(tmp_path / "longer"))
+        again = run(long, pool, memo, RunFolder(tmp_path / "again"))
+    finally:
+        pool.close()
+        memo.close()
+
+    assert differing_tables(whole, longer) == []
+    # 4 steps of two strategies, 4 updates of the third, and what was under way when it ended.
+    assert longer.provenance["operations"]["run"]["gradient"] <= (2 * 4 + 3 * 2) * NODES + 4
+    assert "gradient" not in again.provenance["operations"]["run"]
 
 
 def test_nothing_is_kept_that_nobody_holds(actors, tmp_path):

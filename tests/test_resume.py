@@ -1,0 +1,147 @@
+"""A run goes on from the moments that an earlier one kept: same records, little computed again."""
+
+import itertools
+
+import pytest
+
+from simbench.execution.local import LocalExecutor
+from simbench.execution.memo import Memo
+from simbench.scenario import Scenario
+from simbench.simulation import simulate
+
+NODES, EVERY, LOOKAHEAD = 4, 2, 3
+STRATEGIES = {
+    "server": {"kind": "parameter_server", "combine": "gradients"},
+    "averaging": {"kind": "averaging", "period": 3},
+    "asynchronous": {"kind": "asynchronous", "server": 1},
+}
+
+
+def scenario(steps, **network):
+    """Return a scenario of so many steps of each worker."""
+    machine = {"kind": "fixed", "step_time": "100 ms", "jitter": {"kind": "lognormal"}}
+    return Scenario.model_validate(
+        {
+            "name": "tiny",
+            "task": {
+                "model": {"kind": "gpt", "layers": 1, "width": 16, "heads": 2, "context": 16},
+                "data": {"kind": "text", "validation_samples": 16},
+                "batch_size": 2,
+                "optimizer": {"kind": "adamw", "learning_rate": 0.003},
+            },
+            "cluster": {"nodes": NODES, "machine": machine},
+            "network": {"kind": "star", "bandwidth": "10 Mbit/s", "latency": "1 ms", **network},
+            "strategies": STRATEGIES,
+            "evaluate_every": EVERY,
+            "stop": {"samples": steps * NODES * 2},
+            "seeds": (0,),
+        },
+        context=".",
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def executor():
+    pool = LocalExecutor(2)
+    yield pool
+    pool.close()
+
+
+class StopHereError(Exception):
+    """Stands for whatever ends a run in its middle."""
+
+
+def train(executor, folder, strategy, steps, interrupt_after=None, **options):
+    """Return the outcome, or None if it was interrupted, and how many gradients were computed."""
+    memo = Memo(folder)
+    evaluations = itertools.count(1)
+
+    def settled(_):
+        if next(evaluations) == interrupt_after:
+            raise StopHereError
+
+    before, outcome = executor.operations_run, None
+    try:
+        outcome = simulate(scenario(steps), strategy, 0, executor, memo, settled, **options)
+    except StopHereError:
+        pass
+    finally:
+        memo.close()
+    return outcome, (executor.operations_run - before)["gradient"]
+
+
+def tables(outcome):
+    return outcome.evaluations, outcome.updates, outcome.messages, outcome.spans, outcome.summary
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_longer_run_goes_on_from_a_shorter_one(executor, folder, tmp_path, strategy):
+    whole, _ = train(executor, tmp_path / "other", strategy, 30)
+    train(executor, folder, strategy, 20)
+
+    longer, computed = train(executor, folder, strategy, 30)
+
+    assert tables(longer) == tables(whole)
+    # Those of 10 steps, and what the workers were about when it ended.
+    assert computed <= (10 + 1) * NODES
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_interrupted_run_computes_little_again(executor, folder, tmp_path, strategy):
+    whole, all_gradients = train(executor, tmp_path / "other", strategy, 30)
+    _, first = train(executor, folder, strategy, 30, interrupt_after=10, keep_every_s=0)
+    assert first < all_gradients
+
+    resumed, rest = train(executor, folder, strategy, 30)
+
+    assert tables(resumed) == tables(whole)
+    # The moment before the interruption was kept; the clock had run ahead of it.
+    assert first + rest <= all_gradients + (LOOKAHEAD + 2) * EVERY * NODES
+    assert rest <= all_gradients * 2 / 3
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_moment_holds_what_is_live_and_no_more(executor, folder, strategy):
+    """It doesn't grow with what was computed: a few Values a node, not all since the start."""
+    sizes = []
+    for steps in (6, 40):
+        train(executor, folder, strategy, steps)
+        memo = Memo(folder)
+        sizes.append(len(memo.kept_keys()))
+        memo.close()
+
+    assert min(sizes) > 0
+    assert max(sizes) <= 6 * NODES
+
+
+def test_a_moment_takes_the_place_of_the_one_before(executor, folder):
+    for steps, strategy in itertools.product((4, 8, 12), STRATEGIES):
+        train(executor, folder, strategy, steps, keep_every_s=0)
+
+    assert len(list(folder.glob("*.pt"))) == len(STRATEGIES)
+    assert not list(folder.glob("*.unfinished"))
+
+
+def test_a_moment_that_was_deleted_is_computed_again(executor, folder, tmp_path):
+    whole, all_gradients = train(executor, tmp_path / "other", "averaging", 20)
+    train(executor, folder, "averaging", 10)
+    for file in folder.glob("*.pt"):
+        file.unlink()
+
+    longer, computed = train(executor, folder, "averaging", 20)
+
+    assert tables(longer) == tables(whole)
+    assert computed >= all_gradients - NODES
+
+
+def test_a_memo_without_a_folder_keeps_no_moments(executor):
+    simulate(scenario(4), "averaging", 0, executor, memo := Memo(None), keep_every_s=0)
+
+    assert memo.kept_keys() == set()
+    with pytest.raises(ValueError, match="without a folder"):
+        memo.keep_moment(b"", {})
