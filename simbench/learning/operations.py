@@ -184,7 +184,7 @@ class Step:
         return _OWN.optimizers[name]
 
 
-_PIECE = 1 << 16
+_PIECE = 1 << 17
 """Entries that a processor's cache holds with all that an optimiser keeps: a third faster."""
 
 
