@@ -153,7 +153,7 @@ def _progress_bar() -> Iterator[Any]:
             "", strategy="", seed="", virtual=0.0, loss=float("nan"), run=0, known=0, total=1
         )
 
-        told_s = 0.0
+        told_s, begun_s = 0.0, time.perf_counter()
 
         def told(progress: "RunProgress") -> None:
             nonlocal told_s
@@ -162,7 +162,8 @@ def _progress_bar() -> Iterator[Any]:
                 told_s = time.perf_counter()
                 terminal.say(
                     f"{evaluation.strategy} (seed {evaluation.seed}): virtual "
-                    f"{evaluation.time_ns / 1e9:.1f} s, loss {evaluation.loss:.3f}; "
+                    f"{evaluation.time_ns / 1e9:.1f} s, real {told_s - begun_s:.0f} s, "
+                    f"loss {evaluation.loss:.3f}; "
                     f"{progress.operations_run['gradient']:,} gradients run, "
                     f"{progress.operations_known['gradient']:,} known"
                 )
