@@ -394,6 +394,7 @@ def _settle(
         if isinstance(result, Future):
             result = result.result()
             memo.put(version.recipe.key, result)
+            keeper.note_computed()
         yield _Settled(version, result["loss"], result["parameters_sha256"])
 
 

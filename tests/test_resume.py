@@ -145,3 +145,15 @@ def test_a_memo_without_a_folder_keeps_no_moments(executor):
     assert memo.kept_keys() == set()
     with pytest.raises(ValueError, match="without a folder"):
         memo.keep_moment(b"", {})
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_run_whose_losses_are_known_computes_nothing_for_a_moment(executor, folder, strategy):
+    _, first = train(executor, folder, strategy, 12)
+    kept = sorted(folder.glob("*.pt"))
+
+    _, again = train(executor, folder, strategy, 12, keep_every_s=0)
+
+    assert first > 0
+    assert again == 0
+    assert sorted(folder.glob("*.pt")) == kept

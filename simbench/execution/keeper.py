@@ -29,11 +29,10 @@ class Keeper:
         self._keep_every_s = keep_every_s
         self._kept = memo.kept_keys()
         self._last_s = time.monotonic()
-        self._is_computing = False
+        self._has_news = False
 
     def recall(self, recipe: Recipe) -> None:
         """Settle what ``recipe`` rests on where it was kept; the rest has to be computed."""
-        self._is_computing = True
         if not self._kept:
             return
         stack, seen = [recipe], set()
@@ -48,6 +47,10 @@ class Keeper:
             else:
                 each.settle(found)
 
+    def note_computed(self) -> None:
+        """Note that a loss had to be computed: what is known needs no moment."""
+        self._has_news = True
+
     def keep_if_due(self, live: Iterable[Recipe]) -> None:
         """Keep ``live``, all that a run rests on at a moment, if the last time is long ago."""
         if time.monotonic() - self._last_s > self._keep_every_s:
@@ -55,7 +58,7 @@ class Keeper:
 
     def keep(self, live: Iterable[Recipe]) -> None:
         """Keep ``live``, unless nothing was computed since the last time."""
-        if not self._is_computing or not self._memo.keeps_moments:
+        if not self._has_news or not self._memo.keeps_moments:
             return
         promises = {recipe.key: self._executor.start(recipe) for recipe in live}
         if not promises:
@@ -63,4 +66,4 @@ class Keeper:
         results = {key: promise.result() for key, promise in promises.items()}
         self._memo.keep_moment(self._owner, results)
         self._last_s = time.monotonic()
-        self._is_computing = False
+        self._has_news = False

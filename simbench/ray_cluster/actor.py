@@ -1,6 +1,5 @@
 """The actor: it stands in for some nodes, computes what it is told, sends on what others need."""
 
-import contextlib
 import functools
 import os
 import pickle
@@ -105,6 +104,8 @@ class NodeActor:
         program: Program = pickle.loads(pickled_program)  # noqa: S301 - our own driver sent it
         era = program.era
         with self._lock:
+            if era < self._era:
+                return  # another actor was faster to send what came after
             self.cancel(era)
             self._operations.update(program.operations)
             for slot, result in program.given.items():
@@ -177,12 +178,22 @@ class NodeActor:
             self._tell(era, slot, None, error)
 
     def _tell(self, era: int, slot: int, result: Any, error: BaseException | None = None) -> None:
-        # What a user's own script defines can't be imported, so it travels whole.
-        self._news.put(cloudpickle.dumps((era, slot, error, result)))  # type: ignore[no-untyped-call]
+        try:
+            # What a user's own script defines can't be imported, so it travels whole.
+            told = cloudpickle.dumps((era, slot, error, result))  # type: ignore[no-untyped-call]
+        except Exception as why:  # noqa: BLE001 - whoever waits must hear something
+            what = f"{error!r}" if error else type(result).__name__
+            unsent = RuntimeError(f"{what} can't be sent to the driver: {why}")
+            told = cloudpickle.dumps((era, slot, unsent, None))  # type: ignore[no-untyped-call]
+        self._news.put(told)
 
     def _send_on(self, peer: int, era: int, slot: int, result: Any) -> None:
-        with contextlib.suppress(OSError):  # the driver hears from Ray that an actor has ended
+        try:
             self._wires.send(peer, (era, slot, result))
+        except OSError:
+            pass  # the driver hears from Ray that the other actor has ended
+        except Exception as error:  # noqa: BLE001 - whoever waits for it is told
+            self._tell(era, slot, None, error)
 
     def _take(self, era: int, slot: int, result: Any) -> None:
         """Take a result of another actor."""

@@ -4,6 +4,7 @@ The driver holds no tensors. It says beforehand which actor computes what and wh
 hears of nothing but what somebody waits for: the actors exchange results among themselves.
 """
 
+import functools
 import itertools
 import math
 import pickle
@@ -16,7 +17,6 @@ from typing import Any
 import ray
 from ray import cloudpickle
 from ray.actor import ActorHandle
-from ray.exceptions import RayError
 
 from simbench.execution.values import PENDING, Recipe, in_order
 from simbench.ray_cluster.actor import NodeActor, Program
@@ -89,7 +89,7 @@ class RayExecutor:
         self._known: list[set[int]] = [set() for _ in range(num_actors)]
         self._dropped: list[deque[int]] = [deque() for _ in range(num_actors)]
         self._placement = Placement(num_actors, self._nodes_per_actor)
-        self._ended: RayError | None = None
+        self._ended: Exception | None = None
         """Why an actor ended, if one did."""
         self._wanted: defaultdict[int, list[tuple[Future[Any], Placed]]] = defaultdict(list)
         self._listeners = [
@@ -221,10 +221,10 @@ class RayExecutor:
                 # Operations of a user's own script have no module that an actor could import.
                 pickled = cloudpickle.dumps(program)  # type: ignore[no-untyped-call]
                 sent: Any = self._actors[actor].extend.remote(pickled)
-                sent.future().add_done_callback(self._check)
+                sent.future().add_done_callback(functools.partial(self._check, self._era))
 
-    def _check(self, sent: Future[None]) -> None:
-        if (error := sent.exception()) is not None:
+    def _check(self, era: int, sent: Future[None]) -> None:
+        if (error := sent.exception()) is not None and era == self._era:
             self._fail(error)
 
     def _listen(self, actor: "ActorHandle[NodeActor]") -> None:
@@ -233,7 +233,7 @@ class RayExecutor:
         try:
             for told in news:
                 self._hear(*pickle.loads(ray.get(told)))  # noqa: S301 - our own actor sent it
-        except RayError as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
             self._ended = error
             self._fail(error)
 

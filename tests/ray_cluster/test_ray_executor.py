@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import threading
 import time
 from dataclasses import dataclass
 
@@ -86,6 +87,8 @@ class Doing:
     def __call__(self, *inputs):
         if self.name == "fail":
             raise ZeroDivisionError("as it should")
+        if self.name == "unpicklable":
+            return threading.Lock()
         if self.name == "rest":
             time.sleep(0.2)
         return sum(inputs) + 1  # a recipe's arguments follow its inputs
@@ -235,6 +238,18 @@ def test_an_error_in_an_operation_reaches_who_waits(actors, homes):
 
     assert actors.start(chain(Graph(), 7, homes=homes)).result(30) == 7
     settle(lambda: sum(held_by(actors)), 0)
+
+
+@pytest.mark.parametrize("last", ["unpicklable", "count"], ids=["for the driver", "for an actor"])
+def test_what_cannot_be_sent_is_an_error_and_not_a_wait(actors, last):
+    graph = Graph()
+    lock = graph.recipe(Doing("unpicklable"), home=0)
+    recipe = lock if last == "unpicklable" else graph.recipe(Doing(last), (lock,), home=4)
+
+    with pytest.raises((RuntimeError, TypeError), match=r"lock|unsupported operand"):
+        actors.start(recipe).result(30)
+
+    assert actors.start(chain(Graph(), 2)).result(30) == 2
 
 
 @pytest.mark.parametrize("homes", [(0,), (0, 4)], ids=["same node", "two nodes"])
