@@ -4,6 +4,7 @@ Source:
     Bertsekas and Gallager, "Data Networks", 2nd edition, section 6.5.2 (progressive filling).
 """
 
+import heapq
 from collections.abc import Sequence
 
 
@@ -25,11 +26,18 @@ def max_min_rates(paths: Sequence[Sequence[int]], link_rates: Sequence[float]) -
         for link in path:
             flows_on.setdefault(link, []).append(flow)
     left = {link: float(link_rates[link]) for link in flows_on}
-    open_flows = {link: len(flows) for link, flows in flows_on.items()}
+    num_open = {link: len(flows) for link, flows in flows_on.items()}
     rates = [float("inf")] * len(paths)
     settled = [not path for path in paths]
-    while open_flows:
-        share, tightest = min((left[link] / count, link) for link, count in open_flows.items())
+    # A link is pushed again when its share has changed, so the first entry that still tells its
+    # share is the tightest link; what was pushed before that is passed over.
+    queue = [(left[link] / count, link) for link, count in num_open.items()]
+    heapq.heapify(queue)
+    while queue:
+        share, tightest = heapq.heappop(queue)
+        if not num_open[tightest] or share != left[tightest] / num_open[tightest]:
+            continue
+        changed = set()
         for flow in flows_on[tightest]:
             if settled[flow]:
                 continue
@@ -37,6 +45,9 @@ def max_min_rates(paths: Sequence[Sequence[int]], link_rates: Sequence[float]) -
             rates[flow] = share
             for link in paths[flow]:
                 left[link] = max(0.0, left[link] - share)
-                open_flows[link] -= 1
-        open_flows = {link: count for link, count in open_flows.items() if count}
+                num_open[link] -= 1
+                changed.add(link)
+        for link in sorted(changed):
+            if num_open[link]:
+                heapq.heappush(queue, (left[link] / num_open[link], link))
     return rates

@@ -101,3 +101,12 @@ def test_one_flow_less_never_harms_the_slowest(network, data):
 )
 def test_known_networks(paths, link_rates, rates):
     assert max_min_rates(paths, link_rates) == rates
+
+
+@pytest.mark.parametrize("num_nodes", [2, 50, 2000])
+def test_a_ring_of_unequal_links_settles_the_slow_ones_first(num_nodes):
+    """Each flow has two links of its own, so it gets the slower; whatever the number of links."""
+    paths = [[2 * node, 2 * ((node + 1) % num_nodes) + 1] for node in range(num_nodes)]
+    link_rates = [10**9 + 7919 * link % 1009 for link in range(2 * num_nodes)]
+
+    assert max_min_rates(paths, link_rates) == [min(link_rates[a], link_rates[b]) for a, b in paths]
