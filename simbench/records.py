@@ -129,16 +129,13 @@ class RunFolder:
                 )
             _write_json(temporary / "summary.json", summary)
             _write_json(temporary / "provenance.json", provenance)
-            if self.path.exists():
-                shutil.rmtree(self.path)
-            temporary.replace(self.path)
+            _put_in_place(temporary, self.path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def replace(self, other: "RunFolder") -> None:
-        """Take the place of ``other``, which is lost."""
-        shutil.rmtree(other.path)
-        self.path.replace(other.path)
+        """Take the place of ``other``, which is lost once this is there."""
+        _put_in_place(self.path, other.path)
 
     def table(self, name: str) -> pd.DataFrame:
         """Return one table, columns as in its row type; integers that may be missing are Int64."""
@@ -164,6 +161,16 @@ class RunFolder:
     def scenario_yaml(self) -> str:
         """Return the resolved scenario, every default written out."""
         return (self.path / "scenario.yaml").read_text(encoding="utf-8")
+
+
+def _put_in_place(new: Path, place: Path) -> None:
+    """Rename ``new`` to ``place``; what was there isn't deleted before that is done."""
+    aside = place.with_name(f".replaced-{place.name}")
+    if place.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        place.replace(aside)
+    new.replace(place)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,5 +1,8 @@
 """Run folders: whole or not there, and tables that come back as they were."""
 
+import json
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -140,6 +143,26 @@ def test_a_whole_folder_is_replaced(folder):
 
     assert folder.summary == {"runs": []}
     assert not (folder.path / "stray.txt").exists()
+
+
+def test_what_is_replaced_is_deleted_only_when_the_new_is_in_place(folder, monkeypatch):
+    """Killed in between, the old records are still somewhere."""
+    write(folder)
+    rename = Path.replace
+    left = []
+
+    def killed(path, target):
+        if target == folder.path:
+            left.extend(folder.path.parent.glob("*/summary.json"))
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+
+    with pytest.raises(KeyboardInterrupt):
+        write(folder, NOTHING, summary={"runs": []})
+
+    assert any(json.loads(file.read_text()) == {"runs": [1]} for file in left if file.exists())
 
 
 def test_the_same_rows_are_the_same_bytes(tmp_path):

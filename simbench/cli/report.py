@@ -24,7 +24,8 @@ def command(
     from simbench.report.page import write_report
     from simbench.report.verdict import verdict
 
-    candidates = [run, *run.glob("*/")]
+    # A hidden folder is on its way to another place, or was left by a run that was killed.
+    candidates = [run, *(each for each in run.glob("*/") if not each.name.startswith("."))]
     whole = [folder for folder in map(RunFolder, candidates) if folder.exists]
     if not whole:
         raise terminal.RequestError(f"{run}: no run here: a run folder holds a summary.json")

@@ -125,7 +125,7 @@ def _compute(
     from simbench.records import RunFolder
     from simbench.run import differing_tables, run, summarise_operations
 
-    again = folder.path.with_name(f"{folder.path.name}-again")
+    again = folder.path.with_name(f".again-{folder.path.name}")
     fresh = RunFolder(again) if folder.exists else folder
     with _progress_bar() as told:
         run(scenario, executor, memo, fresh, startup_s=startup_s, progress=told)

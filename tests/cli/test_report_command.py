@@ -1,4 +1,5 @@
 import re
+import shutil
 
 import pytest
 
@@ -55,5 +56,8 @@ def test_of_several_runs_the_newest_is_reported(simbench, tiny, tmp_path):
     newest = simbench("run", tiny, *LOCAL, "--seed", 1)
 
     assert simbench("report", "results/tiny").out == newest.out
+    shutil.copytree(tmp_path / newest.out.split()[1], tmp_path / "results/tiny/.again-0123")
+    assert simbench("report", "results/tiny").out == newest.out
+    shutil.rmtree(tmp_path / "results/tiny/.again-0123")
     oldest = {*(tmp_path / "results/tiny").iterdir()} - {tmp_path / newest.out.split()[1]}
     assert simbench("report", *oldest).out != newest.out
