@@ -23,6 +23,9 @@ from simbench.ray_cluster.actor import NodeActor, Program
 from simbench.ray_cluster.joining import join
 from simbench.ray_cluster.placement import Placement
 
+_START_S = 120.0
+"""Actors that haven't started by then find no room; Ray itself would wait for ever."""
+
 
 class Placed:
     """Where a result lies, or will; when nobody refers to this any more, it is dropped there.
@@ -52,7 +55,7 @@ class RayExecutor:
         """Join the cluster at ``address``, or start one on this machine, and start the actors.
 
         Raises:
-            ConnectionError: nothing answers at ``address``.
+            ConnectionError: nothing answers at ``address``, or the cluster has no room.
             ValueError: the actors' machines or libraries differ, so bits would too.
         """
         self._owns_ray = not ray.is_initialized()
@@ -73,9 +76,7 @@ class RayExecutor:
         remote: Any = ray.remote
         actor = remote(concurrency_groups={"news": 1})(NodeActor).options(**share)
         self._actors: list[ActorHandle[NodeActor]] = [actor.remote() for _ in range(num_actors)]
-        described: list[tuple[str, dict[str, str]]] = ray.get(
-            [each.describe.remote() for each in self._actors]
-        )
+        described = self._describe()
         if any(each != described[0] for each in described):
             raise ValueError(f"the actors' machines differ, so their bits would: {described}")
         self.device, self.fingerprint = described[0]
@@ -98,6 +99,21 @@ class RayExecutor:
         ]
         for listener in self._listeners:
             listener.start()
+
+    def _describe(self) -> list[tuple[str, dict[str, str]]]:
+        """Wait until all actors have started; return their devices and fingerprints."""
+        answers: Any = [each.describe.remote() for each in self._actors]
+        _, missing = ray.wait(answers, num_returns=len(answers), timeout=_START_S)
+        if missing:
+            for actor in self._actors:
+                ray.kill(actor)
+            if self._owns_ray:
+                ray.shutdown()
+            raise ConnectionError(
+                f"{len(missing)} of {len(answers)} actors haven't started within {_START_S:.0f} s: "
+                "is the cluster full?"
+            )
+        return list(ray.get(answers))
 
     @property
     def description(self) -> str:

@@ -161,6 +161,19 @@ def test_every_actor_finds_room_on_the_cores(nodes, nodes_per_actor, expected):
         executor.close()
 
 
+@pytest.mark.usefixtures("ray_here")
+def test_a_full_cluster_is_an_error_and_not_a_wait(monkeypatch):
+    first = RayExecutor(2, 1)
+    monkeypatch.setattr("simbench.ray_cluster.executor._START_S", 3.0)
+    try:
+        with pytest.raises(
+            ConnectionError, match=r"^2 of 2 actors .* within 3 s: is the cluster full"
+        ):
+            RayExecutor(2, 1)
+    finally:
+        first.close()
+
+
 # -- shared actors
 
 
