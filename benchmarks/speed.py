@@ -4,8 +4,8 @@
     python benchmarks/speed.py in-process         # one claim: clock, in-process, ray or second-run
 
 Every comparison starts with an empty memo on both sides and prints how many operations really ran.
-Rounds alternate between the two sides, and the median ratio is quoted, since machines are noisy. The
-quickstart takes 50 to 90 s of virtual time; much shorter runs weigh their beginning and end too much.
+Rounds alternate between the two sides, and the median ratio is quoted, since machines are noisy.
+The quickstart takes 50 to 90 s of virtual time; in much shorter runs, beginning and end weigh more.
 """
 
 import statistics
