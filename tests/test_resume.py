@@ -17,7 +17,7 @@ STRATEGIES = {
 }
 
 
-def scenario(steps, **network):
+def scenario(steps):
     """Return a scenario of so many steps of each worker."""
     machine = {"kind": "fixed", "step_time": "100 ms", "jitter": {"kind": "lognormal"}}
     return Scenario.model_validate(
@@ -30,7 +30,7 @@ def scenario(steps, **network):
                 "optimizer": {"kind": "adamw", "learning_rate": 0.003},
             },
             "cluster": {"nodes": NODES, "machine": machine},
-            "network": {"kind": "star", "bandwidth": "10 Mbit/s", "latency": "1 ms", **network},
+            "network": {"kind": "star", "bandwidth": "10 Mbit/s", "latency": "1 ms"},
             "strategies": STRATEGIES,
             "evaluate_every": EVERY,
             "stop": {"samples": steps * NODES * 2},
