@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from simbench.execution.local import LocalExecutor
 from simbench.execution.memo import Memo, default_folder
+from simbench.execution.threads import ThreadExecutor
 from simbench.scenario_file import load
 from simbench.simulation import simulate
 
@@ -28,7 +28,7 @@ def main(
     base = load(scenario_file)
     if seed in base.seeds:
         raise typer.BadParameter(f"seed {seed} is one of those that are compared: {base.seeds}")
-    executor, memo = LocalExecutor(threads), Memo(default_folder())
+    executor, memo = ThreadExecutor(threads), Memo(default_folder())
     print("| strategy | learning rate | time to target, s | samples to target | last loss |")
     print("| --- | --- | --- | --- | --- |")
     for name in strategy:

@@ -18,8 +18,9 @@ import typer
 from plain_pytorch import Course, repeat, repeat_in_processes
 
 from simbench.execution.executor import Executor
-from simbench.execution.local import LocalExecutor, num_cores
 from simbench.execution.memo import Memo
+from simbench.execution.processes import ProcessExecutor
+from simbench.execution.threads import ThreadExecutor, num_cores
 from simbench.ray_cluster.executor import RayExecutor
 from simbench.scenario import Scenario
 from simbench.scenario_file import load
@@ -57,7 +58,9 @@ def main(
 def in_process(scenario: Scenario, rounds: int) -> None:
     """The clock's share, and the whole run against bare PyTorch on as many cores."""
     cores = num_cores()
-    executor = LocalExecutor(cores)
+    begun_s = time.perf_counter()
+    executor = ProcessExecutor(scenario.cluster.nodes, cores)
+    print(f"  start-up of {executor.description}: {time.perf_counter() - begun_s:.1f} s")
     simulate(shortened(scenario), next(iter(scenario.strategies)), 0, executor, Memo(None))
     shares, ratios = [], []
     for _ in range(rounds):
@@ -102,7 +105,7 @@ def second_run(scenario: Scenario) -> None:
     slower = load(QUICKSTART, ["network.bandwidth=900 Mbit/s", f"seeds={list(scenario.seeds)}"])
     slower = slower.model_copy(update={"stop": scenario.stop})
     for strategy, spec in scenario.strategies.items():
-        first, second = LocalExecutor(), LocalExecutor()
+        first, second = ThreadExecutor(), ThreadExecutor()
         simulate(scenario, strategy, 0, first, memo)
         simulate(slower, strategy, 0, second, memo)
         ran = [each.operations_run["gradient"] for each in (first, second)]

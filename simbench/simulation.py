@@ -378,8 +378,14 @@ def _settle(
 ) -> Iterator[_Settled]:
     """Yield versions with their losses in virtual-time order; the clock runs ahead of them."""
     under_way: deque[tuple[_Version, Future[Any] | dict[str, Any]]] = deque()
+
+    def may_run_ahead() -> bool:
+        # A known loss that is next may end the run, and what comes after it would be for nothing.
+        known_next = under_way and not isinstance(under_way[0][1], Future)
+        return len(under_way) < _LOOKAHEAD and not known_next
+
     while True:
-        while len(under_way) < _LOOKAHEAD and (simulation.versions or simulation.advance()):
+        while may_run_ahead() and (simulation.versions or simulation.advance()):
             version = simulation.versions.popleft()
             found = memo.get(version.recipe.key)
             if found is None:

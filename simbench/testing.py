@@ -21,8 +21,8 @@ from simbench.cluster.jitters.lognormal import LogNormal
 from simbench.cluster.jitters.none import NoJitter
 from simbench.cluster.machine import Machine
 from simbench.cluster.machines.fixed import Fixed
-from simbench.execution.local import LocalExecutor
 from simbench.execution.memo import Memo
+from simbench.execution.threads import ThreadExecutor
 from simbench.learning.dataset import Dataset
 from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.model import Model
@@ -214,7 +214,7 @@ def small_scenario(strategy: Strategy, **changes: Any) -> Scenario:
 
 def run(scenario: Scenario, num_threads: int = 1, memo: Memo | None = None) -> Outcome:
     """Run the first strategy and seed of ``scenario`` in process, by default with an empty memo."""
-    executor = LocalExecutor(num_threads)
+    executor = ThreadExecutor(num_threads)
     try:
         strategy = next(iter(scenario.strategies))
         return simulate(scenario, strategy, scenario.seeds[0], executor, memo or Memo(None))

@@ -1,10 +1,13 @@
-"""Hypothesis profiles, and a stage on which a few lines of test stand in for a strategy."""
+"""Hypothesis profiles, Ray, and a stage on which a few lines of test stand in for a strategy."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import pytest
+import ray
 from hypothesis import settings
 
 from simbench.cluster.cluster import Cluster
@@ -93,3 +96,22 @@ def stage():
         return simulation
 
     return play
+
+
+@pytest.fixture(scope="module")
+def ray_here():
+    """Start Ray with 2 cores for this process alone."""
+    # Ray's sockets lie below it, whose paths must be short.
+    temporary = tempfile.mkdtemp(prefix="sb-ray-", dir="/tmp")
+    ray.init(
+        address="local",
+        num_cpus=2,
+        num_gpus=0,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        _temp_dir=temporary,
+    )
+    yield
+    ray.shutdown()
+    shutil.rmtree(temporary, ignore_errors=True)

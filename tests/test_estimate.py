@@ -3,8 +3,8 @@
 import pytest
 
 from simbench.estimate import Estimate, estimate
-from simbench.execution.local import LocalExecutor
 from simbench.execution.memo import Memo
+from simbench.execution.threads import ThreadExecutor
 from simbench.records import RunFolder
 from simbench.run import run
 from simbench.scenario import Stop
@@ -17,7 +17,7 @@ FAMILIES = {"server": ParameterServer(), "averaging": Averaging(), "apart": Asyn
 
 @pytest.fixture
 def executor():
-    local = LocalExecutor(2)
+    local = ThreadExecutor(2)
     yield local
     local.close()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from simbench.execution.local import LocalExecutor
 from simbench.execution.memo import Memo
+from simbench.execution.threads import ThreadExecutor
 from simbench.records import TABLES, RunFolder
 from simbench.run import differing_tables, run
 from simbench.scenario_file import load
@@ -21,7 +21,7 @@ REFERENCE = RunFolder(ROOT / "results" / "reference")
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
     scenario = load(ROOT / "scenarios" / "quickstart.yaml")
-    executor = LocalExecutor()
+    executor = ThreadExecutor()
     try:
         return run(scenario, executor, Memo(None), RunFolder(tmp_path_factory.mktemp("run") / "r"))
     finally:

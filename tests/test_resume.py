@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from simbench.execution.local import LocalExecutor
 from simbench.execution.memo import Memo
+from simbench.execution.threads import ThreadExecutor
 from simbench.scenario import Scenario
 from simbench.simulation import simulate
 
@@ -47,7 +47,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def executor():
-    pool = LocalExecutor(2)
+    pool = ThreadExecutor(2)
     yield pool
     pool.close()
 

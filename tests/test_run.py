@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from simbench import simulation
-from simbench.execution.local import LocalExecutor
 from simbench.execution.memo import Memo
+from simbench.execution.threads import ThreadExecutor
 from simbench.records import RunFolder
 from simbench.run import differing_tables, run, run_folder
 from simbench.scenario import Scenario
@@ -59,7 +59,7 @@ def ran(tmp_path):
 
     def train(scenario, threads=2, memo=None, **options):
         folder = RunFolder(tmp_path / f"run-{next(numbers)}")
-        executor = LocalExecutor(threads)
+        executor = ThreadExecutor(threads)
         try:
             return run(scenario, executor, memo or Memo(None), folder, **options)
         finally:
@@ -368,7 +368,7 @@ def test_the_folder_depends_on_the_contents_of_files_and_not_on_their_names(tmp_
     assert with_text("changed.txt", "a line of test\n" * 3000) != one
 
 
-class Breaking(LocalExecutor):
+class Breaking(ThreadExecutor):
     """Fails the second evaluation."""
 
     def start(self, recipe):

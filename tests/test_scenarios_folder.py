@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from simbench.execution.local import LocalExecutor
 from simbench.execution.memo import Memo
+from simbench.execution.threads import ThreadExecutor
 from simbench.records import RunFolder
 from simbench.run import run
 from simbench.scenario_file import load
@@ -21,7 +21,7 @@ def test_there_are_scenarios():
 def test_the_scenario_runs(file, tmp_path):
     scenario = load(file)
     shortened = load(file, ["stop={updates: 2}", "seeds=[0]", "evaluate_every=1"])
-    executor = LocalExecutor(2)
+    executor = ThreadExecutor(2)
 
     try:
         folder = run(shortened, executor, Memo(None), RunFolder(tmp_path / "run"))

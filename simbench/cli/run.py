@@ -37,7 +37,7 @@ def command(
     sets: terminal.Sets = None,
     seed: terminal.Seeds = None,
     executor: Annotated[
-        ExecutorKind, typer.Option(help="Ray actors, or threads of this process.")
+        ExecutorKind, typer.Option(help="Ray actors, or processes of this machine.")
     ] = ExecutorKind.ray,
     nodes_per_actor: terminal.NodesPerActor = None,
     address: Annotated[
@@ -91,9 +91,9 @@ def _started(
 ) -> Iterator["Executor"]:
     executor: Executor
     if kind is ExecutorKind.local:
-        from simbench.execution.local import LocalExecutor
+        from simbench.execution.processes import ProcessExecutor
 
-        executor = LocalExecutor()
+        executor = ProcessExecutor(scenario.cluster.nodes)
     else:
         from simbench.ray_cluster.executor import RayExecutor
 

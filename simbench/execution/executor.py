@@ -1,4 +1,4 @@
-"""What a simulation asks of whoever computes: the local pool and Ray's actors both offer it."""
+"""What a simulation asks of who computes: threads, child processes and Ray's actors offer it."""
 
 from collections import Counter
 from concurrent.futures import Future
@@ -49,5 +49,5 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """End threads and actors."""
+        """End threads, processes and actors."""
         ...

@@ -1,84 +1,21 @@
-"""The actor: it stands in for some nodes, computes what it is told, sends on what others need."""
+"""The actor on Ray: it may have a GPU, and Ray brings its news to the driver."""
 
-import functools
 import os
-import pickle
-import queue
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
 
 import ray
 import torch
-from ray import cloudpickle
 
+from simbench.execution.actor import Actor
 from simbench.execution.identity import fingerprint
-from simbench.execution.local import LocalExecutor
-from simbench.execution.values import Operation, Recipe
-from simbench.ray_cluster.wire import Wires
 
 
-@dataclass
-class Program:
-    """What an actor is to do; slots name results, the same ones on every actor."""
-
-    era: int
-    """Counts what was cancelled: results of an earlier era are nobody's business."""
-    operations: dict[int, Operation] = field(default_factory=dict)
-    """Operations that it hasn't met, by their number."""
-    given: dict[int, Any] = field(default_factory=dict)
-    """Results that the driver held, by slot."""
-    imports: list[int] = field(default_factory=list)
-    """Slots whose results other actors will send."""
-    tasks: list[tuple[int, int, list[int], tuple[int, ...], bool]] = field(default_factory=list)
-    """(slot, operation's number, slots of the inputs, arguments, passed over), inputs first."""
-    exports: list[tuple[int, int]] = field(default_factory=list)
-    """(slot, number of the actor to send it to)."""
-    wanted: list[int] = field(default_factory=list)
-    """Slots whose results the driver wants to see."""
-    dropped: list[int] = field(default_factory=list)
-    """Slots that no later program will name."""
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """Stands for what another actor computes."""
-
-    name = "arrival"
-    identity = "arrival"
-    light = False
-
-    def __call__(self) -> Any:
-        """Never come to this.
-
-        Raises:
-            RuntimeError: always.
-        """
-        raise RuntimeError("this result comes from another actor")
-
-
-_Keep = Callable[[int, int, Any], None]
-"""Passes a result on, given the era, the slot and the result."""
-
-
-class NodeActor:
-    """Computes for the nodes that it stands in for, one single-threaded operation at a time."""
+class NodeActor(Actor):
+    """Stands in for some nodes; an actor of Ray once ``ray.remote`` is applied to it."""
 
     def __init__(self) -> None:
-        torch.set_num_threads(1)
-        self._operations: dict[int, Operation] = {}
-        self._results: dict[int, Recipe] = {}
-        self._awaited: dict[int, Recipe] = {}
-        self._early: dict[int, Any] = {}
-        """Results that came before the program that says what they are for."""
-        self._era = 0
-        self._lock = threading.RLock()
-        self._news: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._pool = LocalExecutor(1)
-        self._wires = Wires(arrived=lambda message: self._take(*message))
+        here: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        super().__init__(here)
 
     def describe(self) -> tuple[str, dict[str, str]]:
         """Return the device that this actor computes on, and what its bits depend on."""
@@ -88,120 +25,7 @@ class NodeActor:
             torch.use_deterministic_algorithms(mode=True)
         return device, fingerprint(device)
 
-    def address(self) -> tuple[str, int]:
-        """Return where the other actors reach this one."""
-        return self._wires.address
-
-    def connect(self, peers: list[tuple[str, int]], token: bytes) -> None:
-        """Get to know the addresses of all actors, and the word by which they know each other."""
-        self._wires.connect(peers, token)
-
-    def extend(self, pickled_program: bytes) -> None:
-        """Do what a ``Program`` says, after what earlier ones said.
-
-        Plain pickle is several times cheaper than what Ray does to find out how to pickle.
-        """
-        program: Program = pickle.loads(pickled_program)  # noqa: S301 - our own driver sent it
-        era = program.era
-        with self._lock:
-            if era < self._era:
-                return  # another actor was faster to send what came after
-            self.cancel(era)
-            self._operations.update(program.operations)
-            for slot, result in program.given.items():
-                self._note(slot, Arrival(), [], ()).settle(result)
-            for slot in program.imports:
-                self._expect(slot)
-            for slot, number, inputs, arguments, passed_over in program.tasks:
-                recipe = self._note(slot, self._operations[number], inputs, arguments)
-                recipe.passed_over = passed_over
-                self._pool.add(recipe)
-            keeps: list[tuple[int, _Keep]] = [(slot, self._tell) for slot in program.wanted]
-            keeps += [
-                (slot, functools.partial(self._send_on, peer)) for slot, peer in program.exports
-            ]
-            promises = [(self._pool.start(self._results[slot]), slot, keep) for slot, keep in keeps]
-            for slot in program.dropped:
-                self._results.pop(slot, None)  # it may be of an earlier era
-        # Without the lock: to send may take until the other actor has taken what it was sent.
-        for promise, slot, keep in promises:
-            promise.add_done_callback(functools.partial(self._keep, keep, era, slot))
-
-    def cancel(self, era: int) -> None:
-        """Forget everything of earlier eras than ``era``; what runs now ends by itself."""
-        with self._lock:
-            if era > self._era:
-                self._era = era
-                self._pool.cancel()
-                self._results.clear()
-                self._awaited.clear()
-                self._early.clear()
-
-    def counts(self) -> tuple[Counter[str], Counter[str]]:
-        """Return how many operations were computed, and of these, passed over at first."""
-        return self._pool.operations_run, self._pool.passed_over_run
-
-    def num_results(self) -> int:
-        """Return how many results are kept for programs to come."""
-        return len(self._results)
-
     @ray.method(concurrency_group="news", num_returns="streaming")
-    def news(self) -> Iterator[bytes]:
-        """Yield pickled (era, slot, result, error) of what the driver wants to see, for ever."""
-        while True:
-            yield self._news.get()
-
-    def _note(
-        self, slot: int, operation: Operation, inputs: list[int], arguments: tuple[int, ...]
-    ) -> Recipe:
-        given = tuple(self._results[each] for each in inputs)
-        recipe = Recipe(operation, given, arguments, slot.to_bytes(8, "big"), 0, 0)
-        self._results[slot] = recipe
-        return recipe
-
-    def _expect(self, slot: int) -> None:
-        recipe = self._note(slot, Arrival(), [], ())
-        if slot in self._early:
-            recipe.settle(self._early.pop(slot))
-        else:
-            self._awaited[slot] = recipe
-            self._pool.expect(recipe)
-
-    def _keep(self, keep: _Keep, era: int, slot: int, promise: Future[Any]) -> None:
-        """Pass a result on, or tell the driver why there is none."""
-        if promise.cancelled():
-            return
-        error = promise.exception()
-        if error is None:
-            keep(era, slot, promise.result())
-        else:
-            self._tell(era, slot, None, error)
-
-    def _tell(self, era: int, slot: int, result: Any, error: BaseException | None = None) -> None:
-        try:
-            # What a user's own script defines can't be imported, so it travels whole.
-            told = cloudpickle.dumps((era, slot, error, result))  # type: ignore[no-untyped-call]
-        except Exception as why:  # noqa: BLE001 - whoever waits must hear something
-            what = f"{error!r}" if error else type(result).__name__
-            unsent = RuntimeError(f"{what} can't be sent to the driver: {why}")
-            told = cloudpickle.dumps((era, slot, unsent, None))  # type: ignore[no-untyped-call]
-        self._news.put(told)
-
-    def _send_on(self, peer: int, era: int, slot: int, result: Any) -> None:
-        try:
-            self._wires.send(peer, (era, slot, result))
-        except OSError:
-            pass  # the driver hears from Ray that the other actor has ended
-        except Exception as error:  # noqa: BLE001 - whoever waits for it is told
-            self._tell(era, slot, None, error)
-
-    def _take(self, era: int, slot: int, result: Any) -> None:
-        """Take a result of another actor."""
-        with self._lock:
-            if era < self._era:
-                return
-            self.cancel(era)
-            if (recipe := self._awaited.pop(slot, None)) is not None:
-                self._pool.arrive(recipe, result)
-            else:
-                self._early[slot] = result
+    def stream_news(self) -> Iterator[bytes]:
+        """Yield what ``news`` does."""
+        yield from self.news()

@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import AuthenticationError
 
 import simbench
-from simbench.execution.local import num_cores
+from simbench.execution.threads import num_cores
 
 _ANSWER_S = 5.0
 """A cluster that doesn't answer within this time isn't there; Ray itself would try for minutes."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from simbench.execution.local import LocalExecutor
+from simbench.execution.threads import ThreadExecutor
 from simbench.execution.values import Graph
 from simbench.learning.operations import (
     EvaluatePart,
@@ -128,7 +128,7 @@ def test_many_threads_give_the_gradients_of_one(task, bench_for):
 
     results = []
     for num_threads in (1, 4):
-        graph, pool = Graph(), LocalExecutor(num_threads)
+        graph, pool = Graph(), ThreadExecutor(num_threads)
         gradients = [
             graph.recipe(Gradient(bench), (graph.recipe(Point(), (), (i,)),), (i % 3, i))
             for i in range(len(points))
@@ -324,7 +324,7 @@ def mixed(bench, vectors, weights=None):
         def __call__(self, index):
             return vectors[index]
 
-    graph, pool = Graph(), LocalExecutor(1)
+    graph, pool = Graph(), ThreadExecutor(1)
     given = [graph.recipe(Given(), (), (index,)) for index in range(len(vectors))]
     result = pool.start(Training(graph, bench, SGD()).mix(given, weights, 0)).result()
     pool.close()
@@ -355,7 +355,7 @@ def test_the_loss_is_the_mean_over_all_held_out_samples(task, bench_for):
 def test_the_recipe_of_an_evaluation_gives_the_same(task, bench_for):
     bench, graph = bench_for(task), Graph()
     training = Training(graph, bench, SGD())
-    pool = LocalExecutor(2)
+    pool = ThreadExecutor(2)
 
     result = pool.start(training.evaluation(training.initial(0)[0])).result()
     pool.close()

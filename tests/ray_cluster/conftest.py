@@ -1,4 +1,4 @@
-"""Ray on this machine: inside this process, or as a cluster that ``ray start --head`` makes."""
+"""A cluster on this machine that ``ray start --head`` makes."""
 
 import os
 import secrets
@@ -13,30 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import ray
 
 
 class Head(NamedTuple):
     address: str
     dashboard: str
-
-
-@pytest.fixture(scope="module")
-def ray_here():
-    """Start Ray with 2 cores for this process alone."""
-    temporary = _short_folder()
-    ray.init(
-        address="local",
-        num_cpus=2,
-        num_gpus=0,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        _temp_dir=temporary,
-    )
-    yield
-    ray.shutdown()
-    shutil.rmtree(temporary, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

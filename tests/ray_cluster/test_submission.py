@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import simbench
-from simbench.execution.local import LocalExecutor
 from simbench.execution.memo import Memo
+from simbench.execution.threads import ThreadExecutor
 from simbench.records import RunFolder
 from simbench.run import differing_tables, run, run_folder
 from simbench.scenario_file import load
@@ -50,7 +50,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def in_process(place):
-    executor = LocalExecutor(2)
+    executor = ThreadExecutor(2)
     try:
         return run(
             load(place / "scenario.yaml"), executor, Memo(None), RunFolder(place / "in-process")

@@ -1,7 +1,8 @@
 """Wires between actors, over which results go straight from one to another.
 
 Ray's object store would carry them too, but a megabyte takes 2 to 5 ms of two busy cores there, and
-half a millisecond here (``docs/design/decisions.md``).
+half a millisecond here (``docs/design/decisions.md``). Between processes of one machine they lead
+through its loopback.
 """
 
 import contextlib
@@ -15,21 +16,23 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import ray
 import torch
 
 _SIZES = struct.Struct("!II")
 """Length of the pickle, and number of buffers behind it; the length of each comes first."""
 _SIZE = struct.Struct("!Q")
 
+_BUFFER_BYTES = 4 << 20
+"""What fits is sent without waiting for the other end; the system may grant less."""
+
 
 class Wires:
     """Sends messages to other actors; calls ``arrived`` with what comes, on a thread for each."""
 
-    def __init__(self, arrived: Callable[[Any], None]) -> None:
+    def __init__(self, host: str, arrived: Callable[[Any], None]) -> None:
+        """Listen on ``host``, this machine's address as the others know it."""
         self._arrived = arrived
-        here: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        self._server = socket.create_server((here, 0))
+        self._server = socket.create_server((host, 0))
         self._token = b""
         self._peers: list[tuple[str, int]] = []
         self._open: dict[int, socket.socket] = {}
@@ -76,6 +79,7 @@ class Wires:
     def _dial(self, address: tuple[str, int]) -> socket.socket:
         wire = socket.create_connection(address)
         wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         wire.sendall(self._token)
         return wire
 
@@ -91,7 +95,7 @@ class Wires:
             ).start()
 
     def _receive(self, wire: socket.socket) -> None:
-        # An error or the end: the other actor has ended, of which the driver hears from Ray.
+        # An error or the end: the other actor has ended, of which the driver hears.
         with wire, contextlib.suppress(OSError, EOFError):
             if not hmac.compare_digest(_read(wire, len(self._token)), self._token):
                 return
@@ -120,7 +124,8 @@ def _read(wire: socket.socket, size: int) -> memoryview:
     buffer = np.empty(size, np.uint8).data
     done = 0
     while done < size:
-        got = wire.recv_into(buffer[done:])
+        # In one call where possible: each that returns has to wait for Python's lock.
+        got = wire.recv_into(buffer[done:], flags=socket.MSG_WAITALL)
         if not got:
             raise EOFError
         done += got

@@ -8,13 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simbench.execution.local import LocalExecutor, num_cores
+from simbench.execution.threads import ThreadExecutor, num_cores
 from simbench.execution.values import Graph
 
 
 @pytest.fixture
 def executor():
-    pool = LocalExecutor(2)
+    pool = ThreadExecutor(2)
     yield pool
     pool.close()
 
@@ -22,7 +22,7 @@ def executor():
 @pytest.fixture(scope="module")
 def pools():
     """One thread and four, for many examples."""
-    both = LocalExecutor(1), LocalExecutor(4)
+    both = ThreadExecutor(1), ThreadExecutor(4)
     yield both
     for pool in both:
         pool.close()
@@ -90,7 +90,7 @@ def test_a_mean_of_many_holds_about_log_n_of_them(make_sum, collected, count):
         return graph.recipe(add, (tree(first, middle), tree(middle, end)))
 
     total = tree(0, count)
-    pool = LocalExecutor(1)
+    pool = ThreadExecutor(1)
     result = pool.start(total).result().value
     pool.close()
 
@@ -102,7 +102,7 @@ def test_a_mean_of_many_holds_about_log_n_of_them(make_sum, collected, count):
 
 def test_a_result_is_freed_when_nobody_can_reach_it(make_sum, collected):
     graph, add = Graph(), make_sum()
-    pool = LocalExecutor(1)
+    pool = ThreadExecutor(1)
     x = graph.recipe(add, (), (1,))
     held = [graph.hold(graph.recipe(add, (x,), (n,)), 0) for n in (10, 20)]
     for value in held:
@@ -118,7 +118,7 @@ def test_a_result_is_freed_when_nobody_can_reach_it(make_sum, collected):
 
 
 def test_an_idle_pool_keeps_nothing_alive(make_sum, collected):
-    graph, add, pool = Graph(), make_sum(), LocalExecutor(1)
+    graph, add, pool = Graph(), make_sum(), ThreadExecutor(1)
     x = graph.recipe(add, (), (1,))
     total = graph.recipe(add, (x,))
     assert pool.start(total).result().value == 1
@@ -155,7 +155,7 @@ def test_the_pool_goes_on_after_an_error(executor, make_sum, fail):
 
 def test_what_is_cancelled_never_runs(make_sum):
     graph, add, blocked = Graph(), make_sum(), Blocked()
-    pool = LocalExecutor(1)
+    pool = ThreadExecutor(1)
     first = pool.start(graph.recipe(blocked))
     behind = pool.start(graph.recipe(add, (), (1,)))
     blocked.running.wait()
@@ -172,7 +172,7 @@ def test_what_is_cancelled_never_runs(make_sum):
 
 
 def test_operations_run_side_by_side():
-    graph, pool = Graph(), LocalExecutor(2)
+    graph, pool = Graph(), ThreadExecutor(2)
     meeting = threading.Barrier(2)
 
     class Meet:
@@ -190,7 +190,7 @@ def test_operations_run_side_by_side():
 def test_closing_ends_the_threads_and_cancels_what_is_left(make_sum):
     graph, blocked = Graph(), Blocked()
     before = threading.active_count()
-    pool = LocalExecutor(1)
+    pool = ThreadExecutor(1)
     pool.start(graph.recipe(blocked))
     blocked.running.wait()
     left = pool.start(graph.recipe(make_sum()))
@@ -211,13 +211,13 @@ def test_each_operation_has_one_thread_of_torch():
         def __call__(self):
             return torch.get_num_threads()
 
-    pool = LocalExecutor(1)
+    pool = ThreadExecutor(1)
     assert pool.start(Graph().recipe(Threads())).result() == 1
     pool.close()
 
 
 def test_the_pool_describes_itself(executor):
     assert executor.device == "cpu"
-    assert executor.description == "in process, 2 threads"
+    assert executor.description == "2 threads of this process"
     assert executor.fingerprint["device"] == "cpu"
     assert num_cores() >= 1

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simbench.execution.placement import Placement
 from simbench.execution.values import Graph
-from simbench.ray_cluster.placement import Placement
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The executor in this process: operations side by side on all cores, one thread each."""
+"""The executor in this process: operations side by side in threads, each on one core."""
 
 import os
 import threading
@@ -18,7 +18,7 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class LocalExecutor:
+class ThreadExecutor:
     """A pool of threads, each of which computes one single-threaded operation at a time."""
 
     def __init__(self, num_threads: int | None = None) -> None:
@@ -45,7 +45,7 @@ class LocalExecutor:
     @property
     def description(self) -> str:
         """One line for people."""
-        return f"in process, {len(self._threads)} threads"
+        return f"{len(self._threads)} threads of this process"
 
     @property
     def width(self) -> int:

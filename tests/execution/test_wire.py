@@ -6,14 +6,14 @@ import socket
 import pytest
 import torch
 
-from simbench.ray_cluster.wire import Wires
+from simbench.execution.wire import Wires
 
 
 @pytest.fixture
 def pair():
     """Two ends that know each other; what arrives at the second is in the queue."""
     arrived = queue.Queue()
-    first, second = Wires(lambda _: None), Wires(arrived.put)
+    first, second = (Wires("127.0.0.1", each) for each in (lambda _: None, arrived.put))
     for each in (first, second):
         each.connect([first.address, second.address], b"word" * 8)
     yield first, second, arrived
