@@ -104,8 +104,15 @@ def _lay_over(tree: CommentedMap, assignment: str) -> tuple[str, ...]:
         problem = _yaml_problem(error)[1]
         raise ScenarioError(f"--set {assignment!r}: not valid YAML: {problem}") from None
     inner: Any = tree
+    default: object = Scenario
     for depth, key in enumerate(keys[:-1]):
         inner = _step_into(inner, key, assignment, ".".join(keys[:depth]))
+        default = _default_of(default, key)
+        if isinstance(inner, CommentedMap) and hasattr(default, "kind"):
+            if not inner:
+                inner["kind"] = default.kind  # what isn't in the file is there by default
+            elif inner.get("kind") != default.kind:
+                default = None
     if isinstance(inner, CommentedSeq):
         _check_index(inner, keys[-1], assignment, ".".join(keys[:-1]))
         inner[int(keys[-1])] = value
@@ -125,6 +132,14 @@ def _step_into(inner: Any, key: str, assignment: str, where: str) -> Any:
     if inner.get(key) is None:
         inner[key] = CommentedMap()
     return inner[key]
+
+
+def _default_of(section: object, key: str) -> object:
+    """Return what ``key`` of ``section`` holds where a file doesn't name it, or None."""
+    if section is Scenario:
+        field = Scenario.model_fields.get(key)
+        return field.default if field else None
+    return getattr(section, key, None)
 
 
 def _check_index(items: CommentedSeq, key: str, assignment: str, where: str) -> None:

@@ -400,6 +400,23 @@ def test_a_key_set_from_outside_reads_as_if_it_stood_in_the_file(file, assignmen
     assert load(file) != in_the_file
 
 
+@pytest.mark.parametrize(
+    ("assignment", "found"),
+    [
+        ("network.latency=7 ms", lambda scenario: scenario.network.latency == 7_000_000),
+        (
+            "cluster.machine.jitter.sigma=0.7",
+            lambda scenario: scenario.cluster.machine.jitter.sigma == 0.7,
+        ),
+    ],
+)
+def test_a_key_of_a_section_that_the_file_leaves_out_is_one_of_its_default(file, assignment, found):
+    file.write_text("name: short\nstrategies: {a: {kind: averaging}}\nstop: {updates: 5}\n")
+
+    assert not found(load(file))
+    assert found(load(file, [assignment]))
+
+
 def test_of_two_settings_the_later_one_counts(file):
     file.write_text(FILE)
 
