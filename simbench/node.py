@@ -78,6 +78,11 @@ class World:
     meetings: dict[tuple[str, int], AllReduceUnderWay] = field(default_factory=dict)
     nodes: list["Node"] = field(default_factory=list)
 
+    @property
+    def num_unread(self) -> int:
+        """How many messages have arrived and found no reader, by now."""
+        return sum(len(node.mailbox.unread) for node in self.nodes)
+
     def post(self, sender: int, receiver: int, tag: str, num_bytes: int) -> int:
         """Enter a message in the books and return its number."""
         number = len(self.messages)

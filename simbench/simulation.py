@@ -59,6 +59,7 @@ class _Version(NamedTuple):
     time_ns: int
     num_updates: int
     num_messages: int
+    num_unread: int
     payload_bytes: int
     recipe: Recipe
     live: frozenset[Recipe]
@@ -240,6 +241,7 @@ class Simulation:
                 self.clock.now_ns,
                 len(self.updates),
                 len(self.world.messages),
+                self.world.num_unread,
                 self.world.payload_bytes,
                 self._training.evaluation(parameters),
                 frozenset(self._live() if self._notes_live else ()),
@@ -457,7 +459,7 @@ def _outcome(
         "updates": len(updates),
         "payload_bytes": sum(message.num_bytes for message in messages),
         "mean_staleness_updates": sum(staleness) / len(staleness) if staleness else 0.0,
-        "unread_messages": sum(len(node.mailbox.unread) for node in simulation.world.nodes),
+        "unread_messages": last.version.num_unread if by_loss else simulation.world.num_unread,
         "parameters_sha256": last.parameters_sha256,
     }
     clock_s = simulation.clock_s + time.thread_time() - begun_s

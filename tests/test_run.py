@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from typing import Literal
 
 import pytest
 
@@ -10,8 +11,10 @@ from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
 from simbench.records import RunFolder
 from simbench.run import differing_tables, run, run_folder
-from simbench.scenario import Scenario
+from simbench.scenario import Scenario, Stop
 from simbench.scenario_file import dump, load
+from simbench.simulation import simulate
+from simbench.strategies.averaging import Averaging
 
 NODES, BATCH, EVERY = 4, 2, 2
 QUADRATIC = {
@@ -128,6 +131,38 @@ def test_how_far_the_clock_runs_ahead_does_not_change_records(ran, monkeypatch, 
     assert differing_tables(folders[0], folders[2]) == []
     stopped = {each["stopped_by"] for each in folders[0].summary["runs"]}
     assert stopped == ({"loss"} if "loss" in stop else {"updates"})
+
+
+class Chatty(Averaging):
+    """Averages, and sends what nobody reads."""
+
+    kind: Literal["chatty"] = "chatty"
+
+    def work(self, node):
+        steps, answer = super().work(node), None
+        while True:
+            node.send((node.rank + 1) % len(node.workers), None, tag="gossip")
+            answer = yield steps.send(answer)
+
+
+def test_messages_that_nobody_read_are_counted_where_the_run_ends(monkeypatch):
+    averaging = tiny(strategies={"averaging": FAMILIES["averaging"]}, stop={"updates": 12})
+    scenario = averaging.model_copy(update={"strategies": {"chatty": Chatty(period=2)}})
+    executor = ThreadExecutor(1)
+
+    def summary(stop, lookahead=3):
+        monkeypatch.setattr(simulation, "_LOOKAHEAD", lookahead)
+        stopping = scenario.model_copy(update={"stop": stop})
+        return simulate(stopping, "chatty", 0, executor, Memo(None)).summary
+
+    whole = summary(Stop(updates=12))
+    target = Stop(updates=12, loss=whole["final_loss"] * 1.5)
+    stopped = [summary(target, lookahead) for lookahead in (1, 3, 16)]
+    executor.close()
+
+    assert [each["stopped_by"] for each in stopped] == ["loss"] * 3
+    assert stopped[0] == stopped[1] == stopped[2]
+    assert 0 < stopped[0]["unread_messages"] < whole["unread_messages"]
 
 
 def test_a_table_that_differs_is_named(ran):
