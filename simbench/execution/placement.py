@@ -50,16 +50,20 @@ class Placement:
     ) -> dict[Recipe, set[int]]:
         """Return the actors that are to compute each recipe of ``order``, inputs first.
 
-        ``held_by`` tells where results lie that aren't in ``order``. What is light, and combines
-        what lies on several actors, is computed by all who need it: that spares a second way.
+        ``held_by`` tells where results lie that aren't in ``order``. What is light is computed
+        where all that it needs lies; if that is nowhere, by all who need it: that spares a second
+        way.
         """
         where: dict[Recipe, set[int]] = {}
         combined = set()
         for each in order:
             where[each] = {self.actor_of(each.home)}
             if each.operation.light and each.inputs and self._num_actors <= _FEW_ACTORS:
-                where[each] = set().union(*(where.get(i) or held_by(i) for i in each.inputs))
-                if len(where[each]) > 1:
+                places = [set(where.get(given) or held_by(given)) for given in each.inputs]
+                if everything := set.intersection(*places):
+                    where[each] = where[each] & everything or {min(everything)}
+                else:
+                    where[each] = set.union(*places)
                     combined.add(each)
         needed: defaultdict[Recipe, set[int]] = defaultdict(set)
         for each in reversed(order):

@@ -80,6 +80,20 @@ def test_a_mean_is_added_up_by_all_who_need_it_and_its_parts_by_their_actor():
     assert where[mean] == {0, 1}
 
 
+def test_a_change_is_worked_out_and_added_where_it_arose():
+    """So that only what is read elsewhere has to travel."""
+    placement, graph = Placement(2, 1), Graph()
+    read = graph.recipe(HEAVY, (), (0,), home=1)
+    stepped = graph.recipe(HEAVY, (read,), (1,), home=0)
+    change = graph.recipe(LIGHT, (stepped, read), home=0)
+    updated = graph.recipe(LIGHT, (read, change), home=1)
+    use = graph.recipe(HEAVY, (updated,), home=1)
+
+    where = placement.spread([stepped, change, updated, use], lambda _: {0, 1})
+
+    assert where[change] == where[updated] == {0}
+
+
 def test_many_actors_leave_a_mean_to_one():
     placement, graph = Placement(8, 1), Graph()
     vectors = [graph.recipe(HEAVY, (), (node,), home=node) for node in range(8)]
