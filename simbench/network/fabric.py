@@ -7,7 +7,7 @@ from simpy.events import Event
 
 from simbench.clock import Clock
 from simbench.network.sharing import max_min_rates
-from simbench.network.topology import Topology
+from simbench.network.topology import Network, Topology
 
 # A flow that ends on a nanosecond exactly isn't pushed to the next by the last bit of a float.
 _ROUNDING_NS = 1e-3
@@ -36,8 +36,8 @@ class Fabric:
 
     def __init__(self, clock: Clock, topology: Topology, num_nodes: int) -> None:
         self._clock = clock
-        self._topology = topology
-        self._link_rates = topology.link_rates_bps(num_nodes)
+        self._network = Network(topology, num_nodes)
+        self._link_rates = [link.rate_bps for link in self._network.links]
         self._flows: list[Flow] = []
         self._shared_ns = 0
         self._resharing = False
@@ -59,7 +59,7 @@ class Fabric:
         if sender == receiver:
             self._after(0, finished)
             return
-        path = self._topology.path(sender, receiver)
+        path = self._network.path(sender, receiver)
         latency_ns = path.latency_ns * hops_in_turn
         if not path.links or not num_bytes:
             self._after(latency_ns, finished)
