@@ -1,0 +1,100 @@
+"""Regions of the world, joined by a wide-area network."""
+
+import itertools
+from typing import Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from simbench.network.cabling import Probability, SwitchedTopology
+from simbench.network.clouds import AWS_REGIONS, aws
+from simbench.network.routing import Link
+from simbench.spec import misfit, unknown_name
+from simbench.units import BitsPerSecond, Nanoseconds
+
+
+class Regions(SwitchedTopology):
+    """Nodes in regions; a link each way between any two regions, shared by all that crosses it.
+
+    Nodes fill the regions in the order of the file. What a matrix says is for row to column, and
+    comes on top of the nodes' own links: its diagonal is empty (``~``). A server on its own machine
+    stands in the first region. ``aws`` looks up published figures (``simbench.network.clouds``):
+    its bandwidth is that of one pair of machines, so several pairs that cross at once get less here
+    than they would there.
+    """
+
+    kind: Literal["regions"] = "regions"
+    regions: dict[str, PositiveInt] = Field(
+        default={"us-west-2": 4, "eu-central-1": 4}, min_length=1
+    )
+    """Name and number of nodes of each region."""
+    latency_between: Literal["aws"] | tuple[tuple[Nanoseconds | None, ...], ...] = "aws"
+    """One way from region to region: a matrix, or ``aws`` for regions with names of its own."""
+    bandwidth_between: Literal["aws"] | tuple[tuple[BitsPerSecond | None, ...], ...] = "aws"
+    """Rate from region to region: a matrix, or ``aws``."""
+    jitter_between: Nanoseconds = 0
+    """Mean of the exponential extra latency of a message from region to region."""
+    loss_between: Probability = 0.0
+    """Probability that a packet is lost from region to region."""
+
+    @model_validator(mode="after")
+    def _matrices_fit(self) -> "Regions":
+        names = list(self.regions)
+        for key in ("latency_between", "bandwidth_between"):
+            matrix = getattr(self, key)
+            if matrix == "aws":
+                for name in names:
+                    if name not in AWS_REGIONS:
+                        raise unknown_name(name, list(AWS_REGIONS), "region of AWS")
+                continue
+            if [len(row) for row in matrix] != [len(names)] * len(names):
+                lengths = ", ".join(str(len(row)) for row in matrix)
+                raise misfit(
+                    (key,),
+                    f"expected a row and a column for each of {len(names)} regions; got "
+                    f"{len(matrix)} rows of {lengths}",
+                )
+            for (i, one), (j, other) in itertools.product(enumerate(names), repeat=2):
+                if (matrix[i][j] is None) != (i == j):
+                    raise misfit(
+                        (key, i, j),
+                        f"from {one} to itself there is no link: expected ~"
+                        if i == j
+                        else f"a value is missing from {one} to {other}",
+                    )
+        return self
+
+    def check(self, num_workers: int, num_servers: int) -> None:
+        """Refuse regions that hold another number of nodes."""
+        total = sum(self.regions.values())
+        if total != num_workers:
+            raise misfit(("regions",), f"they hold {total} nodes; the cluster has {num_workers}")
+        super().check(num_workers, num_servers)
+
+    def links(self, num_nodes: int) -> tuple[Link, ...]:
+        """Return up and down of every node, then the links between regions, row by row."""
+        homes = [name for name, count in self.regions.items() for _ in range(count)]
+        homes += [homes[0]] * (num_nodes - len(homes))
+        links = [link for rank in range(num_nodes) for link in self.attach(rank, homes[rank])]
+        for one, other in itertools.permutations(self.regions, 2):
+            latency_ns, rate_bps = self._between(one, other)
+            links.append(
+                Link(one, other, rate_bps, latency_ns, self.jitter_between, self.loss_between)
+            )
+        return tuple(links)
+
+    def _between(self, one: str, other: str) -> tuple[int, int]:
+        names = list(self.regions)
+        row, column = names.index(one), names.index(other)
+        latency_ns: int | None
+        rate_bps: int | None
+        if self.latency_between == "aws":
+            latency_ns, _ = aws(one, other)
+        else:
+            latency_ns = self.latency_between[row][column]
+        if self.bandwidth_between == "aws":
+            _, rate_bps = aws(one, other)
+        else:
+            rate_bps = self.bandwidth_between[row][column]
+        assert latency_ns is not None
+        assert rate_bps is not None
+        return latency_ns, rate_bps
