@@ -3,7 +3,7 @@
 from abc import ABC
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from simbench.network.routing import Link, Place
 from simbench.network.topology import Topology
@@ -11,6 +11,20 @@ from simbench.spec import Spec, misfit
 from simbench.units import BitsPerSecond, BitsPerSecondEach, Nanoseconds, NanosecondsEach
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _probabilities(value: object) -> object:
+    # A union of pydantic's own would tell what is wrong once for each of its members.
+    for each in value if isinstance(value, tuple | list) else (value,):
+        if isinstance(each, bool) or not isinstance(each, int | float) or not 0 <= each < 1:
+            raise ValueError(
+                f"expected a number from 0 to below 1, or a list of them; got {each!r}"
+            )
+    return value
+
+
+ProbabilityEach = Annotated[float | tuple[float, ...], BeforeValidator(_probabilities)]
+"""A probability for all nodes, or a list with one for each."""
 
 
 class Wire(Spec, ABC):
@@ -60,7 +74,7 @@ class SwitchedTopology(Topology, ABC):
     nodes differ, it is the mean of the two."""
     jitter: NanosecondsEach = 0
     """Mean extra latency of a message on that way: half of it exponential on each link."""
-    loss: Probability | tuple[Probability, ...] = 0.0
+    loss: ProbabilityEach = 0.0
     """Probability that a packet is lost on a node's link."""
 
     def check(self, num_workers: int, num_servers: int) -> None:

@@ -1,9 +1,9 @@
 """A network of the user's own: cables in the scenario, or a file."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import networkx as nx
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from simbench.network.cabling import Wire
 from simbench.network.graph_file import GraphFileError, read_cables
@@ -15,12 +15,17 @@ from simbench.spec import InputFile, misfit
 class Edge(Wire):
     """Cables from one place to others."""
 
-    ends: Annotated[tuple[Place, ...], Field(min_length=2)]
+    ends: tuple[Place, ...]
     """The first is joined to each of the others: a number is the rank of a node, a name a switch.
     """
 
     @model_validator(mode="after")
-    def _ends_differ(self) -> "Edge":
+    def _joins(self) -> "Edge":
+        if len(self.ends) < 2:
+            raise misfit(("ends",), f"expected at least 2; got {list(self.ends)}")
+        for end in self.ends:
+            if isinstance(end, int) and end < 0:
+                raise misfit(("ends",), f"a rank is at least 0; got {end}")
         if self.ends[0] in self.ends[1:]:
             raise misfit(("ends",), f"{self.ends[0]!r} can't be joined to itself")
         return self

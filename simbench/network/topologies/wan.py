@@ -12,39 +12,43 @@ from simbench.spec import misfit, unknown_name
 from simbench.units import BitsPerSecond, Nanoseconds
 
 
-class Regions(SwitchedTopology):
+class WAN(SwitchedTopology):
     """Nodes in regions; a link each way between any two regions, shared by all that crosses it.
 
-    Nodes fill the regions in the order of the file. What a matrix says is for row to column, and
-    comes on top of the nodes' own links: its diagonal is empty (``~``). A server on its own machine
-    stands in the first region. ``aws`` looks up published figures (``simbench.network.clouds``):
-    its bandwidth is that of one pair of machines, so several pairs that cross at once get less here
-    than they would there.
+    Nodes fill the regions in the order of the file. A matrix has a row for each region from which,
+    and a column for each to which; its diagonal is empty (``~``). Its latency comes on top of that
+    of the nodes' own links. A server on its own machine stands in the first region.
+
+    The published rates are those between one pair of machines: where several pairs cross at once,
+    they get less here than they would there.
     """
 
-    kind: Literal["regions"] = "regions"
+    kind: Literal["wan"] = "wan"
     regions: dict[str, PositiveInt] = Field(
         default={"us-west-2": 4, "eu-central-1": 4}, min_length=1
     )
     """Name and number of nodes of each region."""
-    latency_between: Literal["aws"] | tuple[tuple[Nanoseconds | None, ...], ...] = "aws"
-    """One way from region to region: a matrix, or ``aws`` for regions with names of its own."""
-    bandwidth_between: Literal["aws"] | tuple[tuple[BitsPerSecond | None, ...], ...] = "aws"
-    """Rate from region to region: a matrix, or ``aws``."""
+    latency_between: tuple[tuple[Nanoseconds | None, ...], ...] | None = None
+    """Matrix of latencies from region to region, one way; by default those of ``table``."""
+    bandwidth_between: tuple[tuple[BitsPerSecond | None, ...], ...] | None = None
+    """Matrix of rates from region to region; by default those of ``table``."""
+    table: Literal["aws"] = "aws"
+    """Where to look up what isn't given: ``aws`` knows ten regions by Amazon's names for them."""
     jitter_between: Nanoseconds = 0
     """Mean of the exponential extra latency of a message from region to region."""
     loss_between: Probability = 0.0
     """Probability that a packet is lost from region to region."""
 
     @model_validator(mode="after")
-    def _matrices_fit(self) -> "Regions":
+    def _matrices_fit(self) -> "WAN":
         names = list(self.regions)
         for key in ("latency_between", "bandwidth_between"):
             matrix = getattr(self, key)
-            if matrix == "aws":
+            if matrix is None:
                 for name in names:
                     if name not in AWS_REGIONS:
-                        raise unknown_name(name, list(AWS_REGIONS), "region of AWS")
+                        unknown = unknown_name(name, list(AWS_REGIONS), "region of AWS")
+                        raise misfit(("regions", name), f"{unknown.message()}; or give {key}")
                 continue
             if [len(row) for row in matrix] != [len(names)] * len(names):
                 lengths = ", ".join(str(len(row)) for row in matrix)
@@ -83,18 +87,11 @@ class Regions(SwitchedTopology):
         return tuple(links)
 
     def _between(self, one: str, other: str) -> tuple[int, int]:
-        names = list(self.regions)
-        row, column = names.index(one), names.index(other)
-        latency_ns: int | None
-        rate_bps: int | None
-        if self.latency_between == "aws":
-            latency_ns, _ = aws(one, other)
-        else:
-            latency_ns = self.latency_between[row][column]
-        if self.bandwidth_between == "aws":
-            _, rate_bps = aws(one, other)
-        else:
-            rate_bps = self.bandwidth_between[row][column]
+        places = list(self.regions)
+        row, column = places.index(one), places.index(other)
+        latencies_ns, rates_bps = self.latency_between, self.bandwidth_between
+        latency_ns = aws(one, other)[0] if latencies_ns is None else latencies_ns[row][column]
+        rate_bps = aws(one, other)[1] if rates_bps is None else rates_bps[row][column]
         assert latency_ns is not None
         assert rate_bps is not None
         return latency_ns, rate_bps
