@@ -16,12 +16,13 @@ _ROUNDING_NS = 1e-3
 class Flow:
     """Bytes on their way over some links; its rate changes as others come and go."""
 
-    __slots__ = ("bits_left", "ends_ns", "finished", "links", "rate_bps")
+    __slots__ = ("bits_left", "ends_ns", "finished", "links", "num_bytes", "rate_bps")
 
     def __init__(
         self, links: tuple[int, ...], num_bytes: int, finished: Callable[[], None]
     ) -> None:
         self.links = links
+        self.num_bytes = num_bytes
         self.bits_left = 8.0 * num_bytes
         self.finished = finished
         self.rate_bps = 0.0
@@ -36,8 +37,9 @@ class Fabric:
 
     def __init__(self, clock: Clock, topology: Topology, num_nodes: int) -> None:
         self._clock = clock
-        self._network = Network(topology, num_nodes)
-        self._link_rates = [link.rate_bps for link in self._network.links]
+        self.network = Network(topology, num_nodes)
+        self._link_rates = [link.rate_bps for link in self.network.links]
+        self._carried: dict[int, int] = {}
         self._flows: list[Flow] = []
         self._shared_ns = 0
         self._resharing = False
@@ -59,7 +61,7 @@ class Fabric:
         if sender == receiver:
             self._after(0, finished)
             return
-        path = self._network.path(sender, receiver)
+        path = self.network.path(sender, receiver)
         latency_ns = path.latency_ns * hops_in_turn
         if not path.links or not num_bytes:
             self._after(latency_ns, finished)
@@ -69,6 +71,10 @@ class Fabric:
             self._after(latency_ns, lambda: self._join(flow))
         else:
             self._join(flow)
+
+    def carried_bytes(self) -> dict[int, int]:
+        """Return the bytes that links have carried of flows that are through."""
+        return self._carried
 
     def _after(self, delay_ns: int, action: Callable[[], None]) -> None:
         if not delay_ns:
@@ -100,6 +106,8 @@ class Fabric:
         for flow in self._flows:
             if flow.rate_bps and flow.ends_ns <= now_ns:
                 done.append(flow)
+                for link in flow.links:
+                    self._carried[link] = self._carried.get(link, 0) + flow.num_bytes
             else:
                 flow.bits_left -= flow.rate_bps * elapsed_s
                 going.append(flow)

@@ -3,6 +3,9 @@
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import networkx as nx
+
+from simbench.network.layouts import Layout
 from simbench.network.routing import Link, ShortestPaths
 from simbench.spec import Spec
 
@@ -53,6 +56,13 @@ class Topology(Spec, ABC):
             ValidationError: it tells the key; made by ``spec.misfit``.
         """
         self.links(num_workers + num_servers)
+
+    def layout(self, num_nodes: int) -> Layout:
+        """Return where every node and switch stands in a drawing; by default as springs settle."""
+        graph = nx.Graph((link.tail, link.head) for link in self.links(num_nodes))
+        graph.add_nodes_from(range(num_nodes))
+        settled = nx.spring_layout(graph, seed=0, iterations=200)
+        return {place: (float(x), float(y)) for place, (x, y) in settled.items()}
 
 
 class NoRouteError(Exception):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, PositiveInt
 
 from simbench.network.cabling import TieredTopology
+from simbench.network.layouts import Layout, tiers
 from simbench.network.routing import Link
 from simbench.spec import misfit
 
@@ -62,6 +63,20 @@ class FatTree(TieredTopology):
                         f"aggregation {pod}.{aggregation}", f"core {aggregation}.{core}"
                     )
         return tuple(links)
+
+    def layout(self, num_nodes: int) -> Layout:
+        """Return nodes, edge, aggregation and core switches above each other."""
+        half = self.k // 2
+        rows = [
+            [f"{tier} {pod}.{switch}" for pod in range(pods) for switch in range(half)]
+            for tier, pods in (("edge", self.k), ("aggregation", self.k), ("core", half))
+        ]
+        layout = tiers([range(self.k**3 // 4), *rows])
+        return {
+            place: position
+            for place, position in layout.items()
+            if isinstance(place, str) or place < num_nodes
+        }
 
     def _join(self, lower: str, upper: str) -> tuple[Link, Link]:
         return self.trunk(lower, upper, self.fastest_bps)

@@ -4,6 +4,7 @@ import itertools
 from typing import Literal
 
 from simbench.network.cabling import DirectTopology
+from simbench.network.layouts import Layout, circle
 from simbench.network.routing import Link
 
 
@@ -19,3 +20,7 @@ class FullyConnected(DirectTopology):
         """Return forth and back between 0 and 1, 0 and 2, and so on."""
         pairs = itertools.combinations(range(num_nodes), 2)
         return tuple(link for pair in pairs for link in self.cable(*pair))
+
+    def layout(self, num_nodes: int) -> Layout:
+        """Return the nodes on a circle."""
+        return circle(range(num_nodes))

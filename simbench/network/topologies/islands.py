@@ -1,11 +1,13 @@
 """Islands of nodes: fast inside, slow between."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import PositiveInt
 
 from simbench.network.cabling import Probability, SwitchedTopology, halved
-from simbench.network.routing import Link
+from simbench.network.layouts import Layout, clusters
+from simbench.network.routing import Link, Place
 from simbench.spec import misfit
 from simbench.units import BitsPerSecond, BitsPerSecondEach, Nanoseconds, NanosecondsEach
 
@@ -65,6 +67,18 @@ class Islands(SwitchedTopology):
         for server in range(num_workers, num_nodes):
             links += self._hang(server)
         return tuple(links)
+
+    def layout(self, num_nodes: int) -> Layout:
+        """Return the islands around the core."""
+        num_workers = self.islands * self.size
+        members: dict[Place, Sequence[Place]] = {
+            f"island {island}": range(island * self.size, (island + 1) * self.size)
+            for island in range(self.islands)
+        }
+        layout = clusters(members, "core" if self.islands > 1 or num_nodes > num_workers else None)
+        for index, server in enumerate(range(num_workers, num_nodes)):
+            layout[server] = (0.25 * index, -0.45)
+        return layout
 
     def _hang(self, place: int | str) -> tuple[Link, Link]:
         up, down = halved(self.latency_between, self.jitter_between)

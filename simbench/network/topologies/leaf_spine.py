@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from simbench.network.cabling import TieredTopology
+from simbench.network.layouts import Layout, tiers
 from simbench.network.routing import Link
 
 
@@ -39,6 +40,18 @@ class LeafSpine(TieredTopology):
             for spine in range(self.spines):
                 links += self.trunk(f"leaf {leaf}", f"spine {spine}", self.uplink_bps)
         return tuple(links)
+
+    def layout(self, num_nodes: int) -> Layout:
+        """Return nodes, leaves and spines above each other."""
+        num_leaves = -(-num_nodes // self.nodes_per_leaf)
+        leaves = [f"leaf {leaf}" for leaf in range(num_leaves)]
+        spines = [f"spine {spine}" for spine in range(self.spines if num_leaves > 1 else 0)]
+        layout = tiers([range(num_leaves * self.nodes_per_leaf), leaves, spines])
+        return {
+            place: position
+            for place, position in layout.items()
+            if isinstance(place, str) or place < num_nodes
+        }
 
     @property
     def uplink_bps(self) -> int:

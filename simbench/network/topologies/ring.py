@@ -3,6 +3,7 @@
 from typing import Literal
 
 from simbench.network.cabling import DirectTopology
+from simbench.network.layouts import Layout, circle
 from simbench.network.routing import Link
 
 
@@ -20,3 +21,7 @@ class Ring(DirectTopology):
         return tuple(
             link for rank in range(num_cables) for link in self.cable(rank, (rank + 1) % num_nodes)
         )
+
+    def layout(self, num_nodes: int) -> Layout:
+        """Return the nodes on a circle."""
+        return circle(range(num_nodes))

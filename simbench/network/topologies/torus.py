@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from simbench.network.cabling import DirectTopology
+from simbench.network.layouts import Layout
 from simbench.network.routing import Link
 from simbench.spec import misfit
 
@@ -58,3 +59,22 @@ class Torus(DirectTopology):
         for length, position in zip(self.dims, place, strict=True):
             rank = rank * length + position
         return rank
+
+    def layout(self, num_nodes: int) -> Layout:
+        """Return a grid, the first dimension to the right and the last upwards.
+
+        A third dimension goes aslant. The grid is bent a little, so that the cables which join
+        opposite edges don't lie on the others.
+        """
+        layout: Layout = {}
+        for place in itertools.product(*map(range, self.dims)):
+            x, y = float(place[0]), float(place[-1])
+            depth = float(place[1]) if len(place) == 3 else 0.0
+            middle_x, middle_y = (self.dims[0] - 1) / 2, (self.dims[-1] - 1) / 2
+            bend_x = 0.1 * ((y - middle_y) ** 2 - middle_y**2) * (self.dims[-1] > 2)
+            bend_y = 0.1 * ((x - middle_x) ** 2 - middle_x**2) * (self.dims[0] > 2)
+            layout[self.rank(place)] = (x - bend_x + 0.37 * depth, y - bend_y + 0.29 * depth)
+        for server in range(self.size, num_nodes):
+            x, y = layout[(server - self.size) % self.size]
+            layout[server] = (x - 0.7, y - 0.7)
+        return layout

@@ -7,7 +7,8 @@ from pydantic import Field, PositiveInt, model_validator
 
 from simbench.network.cabling import Probability, SwitchedTopology
 from simbench.network.clouds import AWS_REGIONS, aws
-from simbench.network.routing import Link
+from simbench.network.layouts import Layout, clusters
+from simbench.network.routing import Link, Place
 from simbench.spec import misfit, unknown_name
 from simbench.units import BitsPerSecond, Nanoseconds
 
@@ -76,8 +77,7 @@ class WAN(SwitchedTopology):
 
     def links(self, num_nodes: int) -> tuple[Link, ...]:
         """Return up and down of every node, then the links between regions, row by row."""
-        homes = [name for name, count in self.regions.items() for _ in range(count)]
-        homes += [homes[0]] * (num_nodes - len(homes))
+        homes = self._homes(num_nodes)
         links = [link for rank in range(num_nodes) for link in self.attach(rank, homes[rank])]
         for one, other in itertools.permutations(self.regions, 2):
             latency_ns, rate_bps = self._between(one, other)
@@ -85,6 +85,18 @@ class WAN(SwitchedTopology):
                 Link(one, other, rate_bps, latency_ns, self.jitter_between, self.loss_between)
             )
         return tuple(links)
+
+    def layout(self, num_nodes: int) -> Layout:
+        """Return the regions on a circle."""
+        members: dict[Place, list[Place]] = {name: [] for name in self.regions}
+        for rank, home in enumerate(self._homes(num_nodes)):
+            members[home].append(rank)
+        return clusters(members)
+
+    def _homes(self, num_nodes: int) -> list[str]:
+        """Return the region of each node."""
+        homes = [name for name, count in self.regions.items() for _ in range(count)]
+        return homes + [homes[0]] * (num_nodes - len(homes))
 
     def _between(self, one: str, other: str) -> tuple[int, int]:
         places = list(self.regions)
