@@ -23,7 +23,9 @@ _COLOURS = ListedColormap(sns.color_palette("rocket_r", 256)[24:], name="use")
 _IDLE = "#d5d9df"
 _MARK = 15.0
 """Diameter of a node in points, where there is room."""
-_LEAST_TEXT = 4.0
+_LEAST_TEXT = 4.5
+_MOST_NUMBERS = 33
+"""Of more nodes than this, whose numbers don't fit into their marks, not all are numbered."""
 _MOST_NAMES = 48
 _MOST_SPACED = 2000
 """With more places than this, marks are dots."""
@@ -55,12 +57,12 @@ def draw_map(
     box = _Box.around(list(drawn.values()))
     spacing = _spacing(list(drawn.values())) / box.width * WIDTH_IN * 72
     # Side by side only if the marks of nodes still have their full size.
-    columns = min(len(panels), 2 if box.width < 2.2 * box.height and spacing / 2 > _MARK else 1)
+    columns = min(len(panels), 2 if box.width < 2.2 * box.height and spacing / 2.4 > _MARK else 1)
     rows = math.ceil(len(panels) / columns)
-    panel_in = min(WIDTH_IN / columns * box.height / box.width, 6.5) + 0.5
+    panel_in = min(WIDTH_IN / columns * box.height / box.width, 4.8) + 0.5
     figure = Figure(figsize=(WIDTH_IN, rows * panel_in + 0.9), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    mark = max(1.5, min(_MARK, 0.9 * spacing / columns))
+    mark = max(1.5, min(_MARK, 0.75 * spacing / columns))
     for panel, view, place in zip(panels, views, axes, strict=False):
         place.set(xlim=(box.left, box.right), ylim=(box.bottom, box.top), aspect="equal")
         _draw_panel(place, panel, view, num_workers, mark)
@@ -126,7 +128,8 @@ def _draw_links(
         aside = (to_y - y) / length * gap, (x - to_x) / length * gap
         lines.append([(x + aside[0], y + aside[1]), (to_x + aside[0], to_y + aside[1])])
         colours.append(_COLOURS(min(1.0, use.share)) if use.share else _IDLE)
-        widths.append(crowd * min(4.5, 1.6 + math.log10(use.rate_bps / slowest)))
+        width = crowd * min(4.5, 1.6 + math.log10(use.rate_bps / slowest))
+        widths.append(width if use.share else width * crowd)
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=widths, zorder=1))
 
 
@@ -137,21 +140,43 @@ def _draw_places(axes: Axes, view: View, num_workers: int, mark: float) -> None:
     servers = [place for place in nodes if place not in set(workers)]
     for places, marker, colour, size in (
         (workers, "o", "white", mark),
-        (servers, "D", "#e0a23b", mark),
+        (servers, "D", "#e0a23b", 0.85 * mark),
         (switches, "s", "#39465f", 0.6 * mark),
     ):
         if places:
             x, y = zip(*(view.positions[place] for place in places), strict=True)
             axes.scatter(x, y, s=size**2, c=colour, marker=marker, edgecolors=INK, zorder=2)
-    for place in [*workers, *servers]:
-        # As large as fits into the mark; what can't be read isn't written.
-        size = min(7.5, 1.25 * mark / max(2, len(str(place))))
-        if size >= _LEAST_TEXT or place in servers:
+    longest = max((len(str(place)) for place in nodes), default=1)
+    size = min(7.5, 1.25 * mark / max(2, longest))
+    if size >= _LEAST_TEXT:
+        for place in nodes:
             axes.annotate(
                 str(place), view.positions[place], ha="center", va="center", zorder=3, color=INK,
-                fontsize=max(_LEAST_TEXT, size),
+                fontsize=size,
             )  # fmt: skip
+    else:
+        every = math.ceil(len(workers) / _MOST_NUMBERS)
+        _number_outside(axes, [*workers[::every], *servers], view.positions)
     _name_switches(axes, view.positions, switches)
+
+
+def _number_outside(
+    axes: Axes, places: Sequence[Any], positions: Mapping[Any, tuple[float, float]]
+) -> None:
+    """Write numbers that are too long for their marks beside them, away from the middle."""
+    xs, ys = zip(*positions.values(), strict=True)
+    middle = (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
+    lowest = min(ys)
+    for place in places:
+        x, y = positions[place]
+        away = math.hypot(x - middle[0], y - middle[1]) or 1.0
+        in_row = sum(height == lowest for height in ys) > 2 and y == lowest
+        aside = (0.0, -1.0) if in_row else ((x - middle[0]) / away, (y - middle[1]) / away)
+        axes.annotate(
+            str(place), (x, y), (13 * aside[0], 13 * aside[1]), textcoords="offset points",
+            ha="center", va="top" if in_row else "center", fontsize=5.5, color=SOFT_INK, zorder=3,
+            rotation=90 if in_row else 0,
+        )  # fmt: skip
 
 
 def _name_switches(
@@ -162,9 +187,9 @@ def _name_switches(
     for switch in switches:
         tiers.setdefault(switch.rpartition(" ")[0] or switch, []).append(switch)
     left = min(x for x, _ in positions.values())
-    has_tiers = len({positions[switch][1] for switch in switches}) > 1
+    has_tiers = len({round(positions[switch][1], 6) for switch in switches}) > 1
     for tier, members in tiers.items():
-        heights = {positions[member][1] for member in members}
+        heights = {round(positions[member][1], 6) for member in members}
         if has_tiers and len(members) > 1 and len(heights) == 1:
             axes.annotate(
                 tier, (left, heights.pop()), (-14, 0), textcoords="offset points", ha="right",
