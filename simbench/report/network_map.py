@@ -62,7 +62,8 @@ def draw_map(
     panel_in = min(WIDTH_IN / columns * box.height / box.width, 4.8) + 0.5
     figure = Figure(figsize=(WIDTH_IN, rows * panel_in + 0.9), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    mark = max(1.5, min(_MARK, 0.75 * spacing / columns))
+    covered = 0.75 if len(drawn) < _MOST_NAMES * 2 else 0.4
+    mark = max(1.5, min(_MARK, covered * spacing / columns))
     for panel, view, place in zip(panels, views, axes, strict=False):
         place.set(xlim=(box.left, box.right), ylim=(box.bottom, box.top), aspect="equal")
         _draw_panel(place, panel, view, num_workers, mark)
@@ -106,8 +107,9 @@ def _draw_panel(
         said.append(f"the busiest {len(shown):,} of {len(view.uses):,} links")
     if any(isinstance(place, Bundle) for place in view.positions):
         said.append("nodes in bundles, coloured by the busiest link")
-    axes.text(
-        0.5, -0.01, "; ".join(said), transform=axes.transAxes, ha="center", va="top",
+    axes.annotate(
+        "; ".join(said), (0.5, 0), (0, -24 if len(view.positions) > _MOST_NAMES else -4),
+        xycoords="axes fraction", textcoords="offset points", ha="center", va="top",
         color=SOFT_INK, fontsize=8,
     )  # fmt: skip
 
@@ -129,7 +131,7 @@ def _draw_links(
         lines.append([(x + aside[0], y + aside[1]), (to_x + aside[0], to_y + aside[1])])
         colours.append(_COLOURS(min(1.0, use.share)) if use.share else _IDLE)
         width = crowd * min(4.5, 1.6 + math.log10(use.rate_bps / slowest))
-        widths.append(width if use.share else width * crowd)
+        widths.append(width if use.share else width * crowd**2)
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=widths, zorder=1))
 
 
@@ -173,9 +175,10 @@ def _number_outside(
         in_row = sum(height == lowest for height in ys) > 2 and y == lowest
         aside = (0.0, -1.0) if in_row else ((x - middle[0]) / away, (y - middle[1]) / away)
         axes.annotate(
-            str(place), (x, y), (13 * aside[0], 13 * aside[1]), textcoords="offset points",
-            ha="center", va="top" if in_row else "center", fontsize=5.5, color=SOFT_INK, zorder=3,
-            rotation=90 if in_row else 0,
+            str(place), (x, y), (9 * aside[0], 9 * aside[1]), textcoords="offset points",
+            ha="center" if abs(aside[0]) < 0.3 else "left" if aside[0] > 0 else "right",
+            va="top" if in_row else "center", rotation=90 if in_row else 0, fontsize=5.5,
+            color=SOFT_INK, zorder=3,
         )  # fmt: skip
 
 
