@@ -62,7 +62,7 @@ def draw_map(
     panel_in = min(WIDTH_IN / columns * box.height / box.width, 4.8) + 0.5
     figure = Figure(figsize=(WIDTH_IN, rows * panel_in + 0.9), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    covered = 0.75 if len(drawn) < _MOST_NAMES * 2 else 0.4
+    covered = 0.75 if len(drawn) < _MOST_NAMES * 2 else 0.25
     mark = max(1.5, min(_MARK, covered * spacing / columns))
     for panel, view, place in zip(panels, views, axes, strict=False):
         place.set(xlim=(box.left, box.right), ylim=(box.bottom, box.top), aspect="equal")
@@ -169,9 +169,13 @@ def _number_outside(
     xs, ys = zip(*positions.values(), strict=True)
     middle = (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
     lowest = min(ys)
+    reach = max(math.hypot(x - middle[0], y - middle[1]) for x, y in positions.values())
     for place in places:
         x, y = positions[place]
         away = math.hypot(x - middle[0], y - middle[1]) or 1.0
+        # In the midst of others, a number would lie on their links.
+        if away < 0.9 * reach and not isinstance(place, Bundle):
+            continue
         in_row = sum(height == lowest for height in ys) > 2 and y == lowest
         aside = (0.0, -1.0) if in_row else ((x - middle[0]) / away, (y - middle[1]) / away)
         axes.annotate(
