@@ -19,7 +19,7 @@ from simbench.network.topologies.leaf_spine import LeafSpine
 from simbench.network.topologies.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topologies.torus import Torus
-from simbench.network.topologies.wan import WAN
+from simbench.network.topologies.wan import WAN, Region
 from simbench.network.topology import Network, Topology
 from simbench.spec import discover
 
@@ -182,7 +182,7 @@ def test_what_leaves_an_island_shares_its_uplinks():
 
 def test_regions_are_joined_by_what_the_matrices_say():
     wan = WAN(
-        regions={"a": 2, "b": 1, "c": 1},
+        regions=(Region(name="a", nodes=2), Region(name="b", nodes=1), Region(name="c", nodes=1)),
         latency_between=((None, 5 * MS, 7 * MS), (6 * MS, None, 8 * MS), (9 * MS, 10 * MS, None)),
         bandwidth_between=((None, 10, 20), (30, None, 40), (50, 60, None)),
         latency=2 * MS,
@@ -219,7 +219,7 @@ def test_the_published_regions_are_symmetric_and_as_far_as_light_allows():
 SYMMETRIC = [
     Star(), Ring(), FullyConnected(), Torus(dims=(4, 2)), Torus(dims=(2, 2, 2)), LeafSpine(),
     FatTree(k=4), Islands(), Graph(edges=(Edge(ends=("s", *range(8))),)),
-    WAN(regions={"us-east-1": 4, "us-west-2": 4}),
+    WAN(),
 ]  # fmt: skip
 
 
