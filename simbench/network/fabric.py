@@ -8,25 +8,16 @@ from typing import Any
 from simpy.events import Event
 
 from simbench.clock import Clock
-from simbench.network.flow import NEVER, Aggregate, Flow, Route
+from simbench.network.agenda import Agenda
+from simbench.network.flow import NEVER, Flow, Route, SharedLink
 from simbench.network.latency_jitter import LatencyJitter
 from simbench.network.sharing import Sharing
 from simbench.network.topology import Network, NoRouteError, Path, Topology
 
 _NOWHERE = Path((), 0)
-_NO_ROUTE = Route((), 0)
+# Nobody arrives before he starts.
+_NO_WAY = Path((), -1)
 _by_number = operator.attrgetter("number")
-
-
-class Instant:
-    """What is to happen at one moment: a single event of SimPy, however many flows it concerns."""
-
-    __slots__ = ("begins", "ends", "lost")
-
-    def __init__(self) -> None:
-        self.ends: list[Flow | Aggregate] = []
-        self.begins: list[Flow] = []
-        self.lost: list[tuple[Flow, int]] = []
 
 
 class Fabric:
@@ -44,12 +35,11 @@ class Fabric:
         self.network = Network(topology, num_nodes)
         self._sharing = Sharing([link.rate_bps for link in self.network.links])
         self._routes: dict[tuple[int, int, int], Route] = {}
-        self._old_routes: list[Route] = []
-        self._instants: dict[int, Instant] = {}
+        self._retired: dict[tuple[int, int, tuple[SharedLink, ...]], Route] = {}
+        """Routes as they were before links or nodes failed or were mended: they may come back."""
+        self._agenda = Agenda(clock, self._happen)
         self._settling = False
         self._num_flows = 0
-        self._waiting: dict[Flow, None] = {}
-        """Flows whose first bit is on its way."""
         self._down_links: frozenset[int] = frozenset()
         self._down_nodes: frozenset[int] = frozenset()
 
@@ -84,23 +74,23 @@ class Fabric:
                 or a node fails; a flow without it must not meet a failure.
         """
         route = self._routes.get((sender, receiver, way)) or self._find(sender, receiver, way)
-        to_carry = num_bytes if route.links else 0
         flow = Flow(
-            self._num_flows, sender, receiver, route, to_carry, weight, cap_bps, finished, cut
+            self._num_flows, route, num_bytes if route.links else 0, weight, cap_bps, finished, cut
         )
         self._num_flows += 1
         wait_ns = route.latency_ns * hops_in_turn + delay_ns
         if route.jitter_ns:
             wait_ns += self._jitter.extra_ns(sender, receiver, route.jitter_ns, hops_in_turn)
-        if route is _NO_ROUTE:
-            self._at(self._clock.now_ns).lost.append((flow, num_bytes))
+        now_ns = self._clock.now_ns
+        if route.latency_ns < 0:
+            told = self._clock.timeout(0)
+            told.callbacks.append(lambda _: _tell_loss(flow, num_bytes))
         elif wait_ns:
-            self._waiting[flow] = None
-            self._at(self._clock.now_ns + wait_ns).begins.append(flow)
-        elif not to_carry:
+            self._agenda.begin(flow, now_ns + wait_ns)
+        elif not flow.num_bytes:
             finished()
         else:
-            self._sharing.join(flow, self._clock.now_ns)
+            self._sharing.join(flow, now_ns)
             self._see_to_changes()
         return flow
 
@@ -132,18 +122,16 @@ class Fabric:
         now_ns = self._clock.now_ns
         victims = [
             flow
-            for flow in sorted([*self._waiting, *self._sharing.flows()], key=_by_number)
-            if flow.sender in nodes
-            or flow.receiver in nodes
+            for flow in sorted([*self._agenda.waiting(), *self._sharing.flows()], key=_by_number)
+            if flow.route.sender in nodes
+            or flow.route.receiver in nodes
             or any(link.index in links for link in flow.links)
         ]
-        lost = []
+        lost = [(flow, math.ceil(flow.bits_left_at(now_ns) / 8)) for flow in victims]
         for flow in victims:
-            lost.append((flow, math.ceil(flow.bits_left_at(now_ns) / 8)))
             if flow.under_way:
                 self._sharing.leave(flow, now_ns)
-            else:
-                del self._waiting[flow]
+        self._agenda.strike(frozenset(victims))
         self._see_to_changes()
         for flow, bytes_left in lost:
             flow.route.num_bytes += flow.num_bytes - bytes_left
@@ -157,84 +145,69 @@ class Fabric:
 
     def _reroute(self) -> None:
         self.network.set_down(self._down_links)
-        self._old_routes += self._routes.values()
+        for route in self._routes.values():
+            self._retired[route.sender, route.receiver, route.links] = route
         self._routes.clear()
 
     def carried_bytes(self) -> dict[int, int]:
         """Return the bytes that every link has carried of flows that are through, or cut."""
         carried: dict[int, int] = {}
-        for route in [*self._old_routes, *self._routes.values()]:
+        routes = dict.fromkeys([*self._retired.values(), *self._routes.values()])
+        for route in routes:
             for link in route.links:
                 carried[link.index] = carried.get(link.index, 0) + route.num_bytes
         return carried
 
     def _find(self, sender: int, receiver: int, way: int) -> Route:
+        path = _NOWHERE
         if sender in self._down_nodes or receiver in self._down_nodes:
-            return _NO_ROUTE
-        try:
-            path = _NOWHERE if sender == receiver else self.network.path(sender, receiver, way)
-        except NoRouteError:
-            return _NO_ROUTE
+            path = _NO_WAY
+        elif sender != receiver:
+            try:
+                path = self.network.path(sender, receiver, way)
+            except NoRouteError:
+                path = _NO_WAY
         links = tuple([self._sharing.link(index) for index in path.links])
-        route = Route(links, path.latency_ns, path.jitter_ns)
+        route = self._retired.get((sender, receiver, links))
+        if route is None:
+            route = Route(sender, receiver, links, path.latency_ns, path.jitter_ns)
         self._routes[sender, receiver, way] = route
         return route
 
     # -- moments
 
-    def _at(self, time_ns: int) -> Instant:
-        """Return what is to happen at ``time_ns``, to be added to."""
-        instant = self._instants.get(time_ns)
-        if instant is None:
-            instant = self._instants[time_ns] = Instant()
-            timeout = self._clock.timeout(time_ns - self._clock.now_ns)
-            timeout.callbacks.append(self._happen)
-        return instant
-
-    def _happen(self, _: Event) -> None:
-        now_ns = self._clock.now_ns
-        instant = self._instants.pop(now_ns)
-        through = self._end(instant.ends, now_ns)
-        for flow in instant.begins:
-            if flow in self._waiting:
-                del self._waiting[flow]
-                if flow.num_bytes:
-                    self._sharing.join(flow, now_ns)
-                else:
-                    through.append(flow)
-        self._see_to_changes()
+    def _happen(self, now_ns: int) -> None:
+        ends, begins = self._agenda.due(now_ns)
+        through = []
+        for each in ends:
+            # It may have changed its mind since this was noted.
+            if each.ends_ns == now_ns:
+                through += self._sharing.end(each, now_ns)
+        for flow in begins:
+            if flow.num_bytes:
+                self._sharing.join(flow, now_ns)
+            else:
+                through.append(flow)
         if len(through) > 1:
             through.sort(key=_by_number)
         for flow in through:
             flow.route.num_bytes += flow.num_bytes
             flow.finished()
-        for flow, bytes_left in instant.lost:
-            _tell_loss(flow, bytes_left)
-
-    def _end(self, expected: list[Flow | Aggregate], now_ns: int) -> list[Flow]:
-        """Take off their links those that are through, if they still are; return them."""
-        through = []
-        for each in expected:
-            if isinstance(each, Flow):
-                if each.ends_ns == now_ns:
-                    self._sharing.leave(each, now_ns)
-                    through.append(each)
-            elif each.alarm_ns == now_ns:
-                each.alarm_ns = NEVER
-                if each.ends_ns == now_ns:
-                    done = each.done(now_ns)
-                    for flow in done:
-                        self._sharing.leave(flow, now_ns)
-                    through += done
-                self._foresee(each)
-        return through
+        if self._sharing.dirty and not self._settling:
+            next_ns = self._clock.next_ns
+            if next_ns is None or next_ns > now_ns:
+                # Nothing else happens at this moment.
+                self._sharing.settle(now_ns)
+        self._see_to_changes()
 
     def _see_to_changes(self) -> None:
-        """Set alarms for the ends that are known anew; see to it that rates are worked out."""
+        """Note ends that are known anew; see to it that rates are worked out."""
         foreseen = self._sharing.foreseen
-        for each in foreseen:
-            self._foresee(each)
-        foreseen.clear()
+        if foreseen:
+            for each in foreseen:
+                if each.ends_ns != NEVER:
+                    self._agenda.end(each)
+            foreseen.clear()
         if self._sharing.dirty and not self._settling:
             self._settling = True
             event = Event(self._clock)
@@ -246,21 +219,10 @@ class Fabric:
         self._sharing.settle(self._clock.now_ns)
         self._see_to_changes()
 
-    def _foresee(self, each: Flow | Aggregate) -> None:
-        """Look again when the end is there; an aggregate has one alarm, which may be too early."""
-        ends_ns = each.ends_ns
-        if ends_ns == NEVER:
-            return
-        if isinstance(each, Aggregate):
-            if each.alarm_ns != NEVER and each.alarm_ns <= ends_ns:
-                return
-            each.alarm_ns = ends_ns
-        self._at(ends_ns).ends.append(each)
-
 
 def _tell_loss(flow: Flow, bytes_left: int) -> None:
     assert flow.cut is not None, (
-        f"a flow from node {flow.sender} to node {flow.receiver} was cut, and whoever sent it "
-        "didn't say what to do then"
+        f"a flow from node {flow.route.sender} to node {flow.route.receiver} was cut, and whoever "
+        "sent it didn't say what to do then"
     )
     flow.cut(bytes_left)

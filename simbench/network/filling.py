@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 
 from simbench.network.flow import NEVER, Aggregate, Flow, SharedLink
-from simbench.network.groups import Groups
+from simbench.network.groups import Groups, contended
 
 # Levels that differ by less are one: they were added up in another order.
 _SAME = 1e-12
@@ -83,9 +83,7 @@ class Filling:
                 aggregate.bottleneck = self._bottlenecks[aggregate]
             before = aggregate.level
             if aggregate.ends_ns == NEVER or abs(level - before) > _SAME * before:
-                aggregate.advance(self._now_ns)
-                aggregate.level = level
-                aggregate.foresee()
+                aggregate.set_level(level, self._now_ns)
                 self._groups.foreseen.append(aggregate)
 
     # -- one link
@@ -150,8 +148,9 @@ class Filling:
         link.greatest_limit = max([limit for limit, _ in at_limit if limit <= level], default=0.0)
         moved = [flow for limit, flow in at_limit if limit > level]
         for flow in moved:
-            self._groups.stop_at_limit(flow, self._now_ns)
-            self._groups.share(flow, self._now_ns)
+            flow.bits_left = flow.bits_left_at(self._now_ns)
+            self._groups.stop_at_limit(flow)
+            self._groups.share(flow, contended(flow), self._now_ns)
             self._moved.append(flow)
             assert flow.aggregate is not None
             assert flow.aggregate not in self._levels
@@ -164,6 +163,7 @@ class Filling:
         aggregate.least_limit = min([lim for lim, _ in members if lim >= level], default=math.inf)
         moved = [flow for limit, flow in members if limit < level]
         for flow in moved:
+            flow.bits_left = flow.bits_left_at(self._now_ns)
             self._groups.leave(flow, self._now_ns)
             self._groups.run_at_limit(flow, self._now_ns)
             self._moved.append(flow)

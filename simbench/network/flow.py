@@ -8,7 +8,7 @@ from typing import Any
 # A flow that ends on a nanosecond exactly isn't pushed to the next by the last bit of a float.
 _ROUNDING_NS = 1e-3
 # A weight of 1. Weights are whole numbers, so that sums of them stay exact as flows come and go.
-_ONE = 2**64
+ONE = 2**64
 
 NEVER = 0
 """The moment at which nothing ends: every flow takes a nanosecond at least."""
@@ -16,7 +16,7 @@ NEVER = 0
 
 def ends_after_ns(bits: float, rate_bps: float) -> int:
     """Return the nanoseconds, at least 1, after which ``bits`` are through; rounded up."""
-    return max(1, math.ceil(bits / rate_bps * 1e9 - _ROUNDING_NS))
+    return math.ceil(bits / rate_bps * 1e9 - _ROUNDING_NS) or 1
 
 
 class SharedLink:
@@ -32,11 +32,13 @@ class SharedLink:
         "index",
         "level",
         "rate_bps",
+        "routes",
     )
 
     def __init__(self, index: int, rate_bps: int) -> None:
         self.index = index
         self.rate_bps = rate_bps
+        self.routes: list[Route] = []
         self.flows: dict[Flow, None] = {}
         self.demand_bps = 0
         """What its flows would take, were each of them alone in the network."""
@@ -55,20 +57,36 @@ class SharedLink:
 class Route:
     """The way from one node to another."""
 
-    __slots__ = ("jitter_ns", "latency_ns", "links", "num_bytes")
+    __slots__ = ("jitter_ns", "latency_ns", "limit_bps", "links", "num_bytes", "receiver", "sender")
 
     def __init__(
-        self, links: tuple[SharedLink, ...], latency_ns: int, jitter_ns: tuple[int, ...] = ()
+        self,
+        sender: int,
+        receiver: int,
+        links: tuple[SharedLink, ...],
+        latency_ns: int,
+        jitter_ns: tuple[int, ...] = (),
     ) -> None:
+        self.sender = sender
+        self.receiver = receiver
         self.links = links
         self.latency_ns = latency_ns
         self.jitter_ns = jitter_ns
         self.num_bytes = 0
         """What has come through."""
+        self.limit_bps = 0
+        """The rate of its slowest link."""
+        self.find_limit()
+        for link in links:
+            link.routes.append(self)
+
+    def find_limit(self) -> None:
+        """Look at the rates of the links anew."""
+        self.limit_bps = min([link.rate_bps for link in self.links], default=0)
 
 
 class Flow:
-    """Bytes on their way from one node to another."""
+    """Bytes on their way by a route."""
 
     __slots__ = (
         "aggregate",
@@ -81,9 +99,7 @@ class Flow:
         "links",
         "num_bytes",
         "number",
-        "receiver",
         "route",
-        "sender",
         "since_ns",
         "tag",
         "ticket",
@@ -91,11 +107,18 @@ class Flow:
         "weight",
     )
 
+    limit_bps: int
+    """Its rate, were it alone in the network; once it is under way."""
+    since_ns: int
+    """As of when ``bits_left`` counts."""
+    tag: float
+    """What its aggregate will have been served per weight when this flow is through."""
+    ticket: int
+    """Its place in the queue of the aggregate; an earlier one no longer counts."""
+
     def __init__(
         self,
         number: int,
-        sender: int,
-        receiver: int,
         route: Route,
         num_bytes: int,
         weight: float,
@@ -104,38 +127,25 @@ class Flow:
         cut: Callable[[int], Any] | None,
     ) -> None:
         self.number = number
-        self.sender = sender
-        self.receiver = receiver
         self.route = route
         self.links = route.links
         self.num_bytes = num_bytes
-        self.weight = _ONE if weight == 1.0 else max(1, round(weight * _ONE))
+        self.weight = ONE if weight == 1.0 else max(1, round(weight * ONE))
         self.cap_bps = cap_bps
         self.finished = finished
         self.cut = cut
         self.under_way = False
-        self.limit_bps = 0
-        """Its rate, were it alone in the network."""
         self.bits_left = 8.0 * num_bytes
-        """As of ``since_ns``; in an aggregate, ``tag`` tells them."""
-        self.since_ns = 0
+        """While it is in an aggregate, ``tag`` tells them."""
         self.ends_ns = NEVER
-        """When the last bit is through, if it is on its way at its limit."""
+        """When the last bit is through, if it takes its limit."""
         self.aggregate: Aggregate | None = None
         """Whom it shares with; None while it takes its limit."""
-        self.ticket = 0
-        """Its place in the queue of the aggregate; an earlier one no longer counts."""
-        self.tag = 0.0
-        """What its aggregate will have been served per weight when this flow is through."""
-
-    def find_limit(self) -> None:
-        """Work out the limit from what the links and the cap are now."""
-        self.limit_bps = min([link.rate_bps for link in self.links], default=0)
-        if self.cap_bps is not None and self.cap_bps < self.limit_bps:
-            self.limit_bps = self.cap_bps
 
     def bits_left_at(self, now_ns: int) -> float:
         """Return how many bits aren't through yet."""
+        if not self.under_way:
+            return self.bits_left
         if self.aggregate is not None:
             return max(0.0, (self.tag - self.aggregate.served_at(now_ns)) * self.weight)
         return max(0.0, self.bits_left - self.limit_bps * (now_ns - self.since_ns) / 1e9)
@@ -164,7 +174,6 @@ class Aggregate:
     """
 
     __slots__ = (
-        "alarm_ns",
         "bottleneck",
         "ends_ns",
         "least_limit",
@@ -197,8 +206,6 @@ class Aggregate:
         """Flows by tag; those that have left are passed over."""
         self.ends_ns = NEVER
         """When the first flow is through."""
-        self.alarm_ns = NEVER
-        """When its owner will look next whether a flow is through."""
 
     def advance(self, now_ns: int) -> None:
         """Let the virtual clock go on to ``now_ns`` at the level that it had."""
@@ -225,10 +232,8 @@ class Aggregate:
         self.least_limit = min(self.least_limit, limit)
 
     def remove(self, flow: Flow, now_ns: int) -> None:
-        """Let ``flow`` go, with the bits that it has left at ``now_ns``."""
+        """Let ``flow`` go; what it has left must be asked for before."""
         self.advance(now_ns)
-        flow.bits_left = flow.bits_left_at(now_ns)
-        flow.since_ns = now_ns
         flow.aggregate = None
         self.ends_ns = NEVER
         self.weight -= flow.weight
@@ -251,14 +256,16 @@ class Aggregate:
                 through.append(entry[2])
         return through
 
-    def foresee(self) -> None:
-        """Work out when the first flow is through at this level."""
+    def set_level(self, level: float, now_ns: int) -> None:
+        """Go on at this level from ``now_ns``, and work out when the first flow is through."""
+        self.advance(now_ns)
+        self.level = level
         queue = self.queue
         while queue and not self._holds(queue[0]):
             heapq.heappop(queue)
-        if queue and self.level:
-            left = queue[0][0] - self.served
-            self.ends_ns = self.since_ns + ends_after_ns(left, self.level)
+        if queue and level:
+            left = max(0.0, queue[0][0] - self.served)
+            self.ends_ns = now_ns + ends_after_ns(left, level)
         else:
             self.ends_ns = NEVER
 

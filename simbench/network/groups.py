@@ -16,14 +16,21 @@ class Groups:
 
         Where it begins is a guess: filling puts right what isn't.
         """
-        links = _contended(flow)
+        links = contended(flow)
         aggregate = self._aggregates.get(links)
         limit = flow.limit_bps / flow.weight
         if not links or (aggregate is not None and limit < aggregate.level):
             self.run_at_limit(flow, now_ns)
         else:
-            self.share(flow, now_ns)
+            self.share(flow, links, now_ns)
         return links
+
+    def take_out(self, flow: Flow, now_ns: int) -> None:
+        """Undo ``place``."""
+        if flow.aggregate is not None:
+            self.leave(flow, now_ns)
+        else:
+            self.stop_at_limit(flow)
 
     def run_at_limit(self, flow: Flow, now_ns: int) -> None:
         """Let ``flow`` take its limit; nobody slows it."""
@@ -38,18 +45,15 @@ class Groups:
                 link.at_limit_bps += limit_bps
                 link.greatest_limit = max(link.greatest_limit, limit)
 
-    def stop_at_limit(self, flow: Flow, now_ns: int) -> None:
+    def stop_at_limit(self, flow: Flow) -> None:
         """Undo ``run_at_limit``."""
-        flow.bits_left = flow.bits_left_at(now_ns)
-        flow.since_ns = now_ns
         flow.ends_ns = NEVER
         for link in flow.links:
             if link.contended:
                 link.at_limit_bps -= flow.limit_bps
 
-    def share(self, flow: Flow, now_ns: int) -> None:
-        """Let ``flow`` share its contended links with the aggregate of those like it."""
-        links = _contended(flow)
+    def share(self, flow: Flow, links: tuple[SharedLink, ...], now_ns: int) -> None:
+        """Let ``flow`` share ``links``, its contended ones, with the aggregate of those like it."""
         aggregate = self._aggregates.get(links)
         if aggregate is None:
             aggregate = self._aggregates[links] = Aggregate(links, now_ns)
@@ -68,5 +72,6 @@ class Groups:
                 del link.aggregates[aggregate]
 
 
-def _contended(flow: Flow) -> tuple[SharedLink, ...]:
+def contended(flow: Flow) -> tuple[SharedLink, ...]:
+    """Return the links that slow ``flow``, or may."""
     return tuple([link for link in flow.links if link.contended])

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 
 from simbench.network.filling import Filling
-from simbench.network.flow import NEVER, Flow, Route, SharedLink, ends_after_ns
+from simbench.network.flow import NEVER, Aggregate, Flow, Route, SharedLink, ends_after_ns
 from simbench.network.groups import Groups
 
 
@@ -50,9 +50,13 @@ class Sharing:
 
     def join(self, flow: Flow, now_ns: int) -> None:
         """Let ``flow`` begin to flow, over one link at least."""
-        flow.find_limit()
+        limit_bps = flow.route.limit_bps
+        cap_bps = flow.cap_bps
+        if cap_bps is not None and cap_bps < limit_bps:
+            limit_bps = cap_bps
+        flow.limit_bps = limit_bps
         flow.under_way = True
-        limit_bps = flow.limit_bps
+        flow.since_ns = now_ns
         slowed = False
         for link in flow.links:
             link.demand_bps += limit_bps
@@ -62,7 +66,6 @@ class Sharing:
                 self._regroup(link, now_ns, contended=True)
                 slowed = True
             link.flows[flow] = None
-        flow.since_ns = now_ns
         if slowed:
             self._place(flow, now_ns)
         elif limit_bps:
@@ -70,17 +73,33 @@ class Sharing:
             self.foreseen.append(flow)
 
     def leave(self, flow: Flow, now_ns: int) -> None:
-        """Take ``flow`` off its links, whether or not it is through."""
-        flow.under_way = False
+        """Take ``flow`` off its links; what it has left is no longer known."""
+        limit_bps = flow.limit_bps
         slowed = False
         for link in flow.links:
-            link.demand_bps -= flow.limit_bps
+            link.demand_bps -= limit_bps
             del link.flows[flow]
             if link.contended:
                 slowed = True
+                self.dirty[link] = None
         if slowed:
-            self._take_out(flow, now_ns)
+            self._groups.take_out(flow, now_ns)
         flow.ends_ns = NEVER
+        flow.under_way = False
+
+    def end(self, each: Flow | Aggregate, now_ns: int) -> list[Flow]:
+        """Take off their links those that are through at the moment that was foreseen."""
+        if isinstance(each, Flow):
+            self.leave(each, now_ns)
+            return [each]
+        through = each.done(now_ns)
+        for flow in through:
+            self.leave(flow, now_ns)
+        if not through:
+            # The last bit of a float.
+            each.set_level(each.level, now_ns)
+            self.foreseen.append(each)
+        return through
 
     def limit(self, flow: Flow, now_ns: int) -> None:
         """Apply what the links and the cap of ``flow``, which is under way, are now."""
@@ -92,31 +111,24 @@ class Sharing:
     def set_rate(self, link: SharedLink, rate_bps: int, now_ns: int) -> None:
         """Change what ``link`` can carry; 0 stops its flows until it can carry again."""
         link.rate_bps = rate_bps
+        for route in link.routes:
+            route.find_limit()
         for flow in list(link.flows):
             self.limit(flow, now_ns)
 
     # -- who shares with whom
 
     def _place(self, flow: Flow, now_ns: int) -> None:
-        """Put a flow whose bits are up to date where its contended links say."""
+        """Put a flow whose bits are up to date among those like it."""
         for link in self._groups.place(flow, now_ns):
             self.dirty[link] = None
-
-    def _take_out(self, flow: Flow, now_ns: int) -> None:
-        """Undo ``_place``, with the bits that are left now."""
-        if flow.aggregate is not None:
-            self._groups.leave(flow, now_ns)
-        else:
-            self._groups.stop_at_limit(flow, now_ns)
-        for link in flow.links:
-            if link.contended:
-                self.dirty[link] = None
 
     def _regroup(self, link: SharedLink, now_ns: int, *, contended: bool) -> None:
         """Sort the flows of ``link`` anew as it becomes contended, or is so no longer."""
         flows = list(link.flows)
         for flow in flows:
-            self._take_out(flow, now_ns)
+            flow.bits_left = flow.bits_left_at(now_ns)
+            self._groups.take_out(flow, now_ns)
         link.contended = contended
         link.level = math.inf
         self.dirty.pop(link, None)
@@ -131,7 +143,11 @@ class Sharing:
             # Half, so that a link at the edge doesn't change sides with every flow.
             if link.contended and 2 * link.demand_bps <= link.rate_bps:
                 self._regroup(link, now_ns, contended=False)
-        region, self.dirty = self.dirty, {}
+        region = {}
+        for link in self.dirty:
+            if not self._fill_alone(link, now_ns):
+                region[link] = None
+        self.dirty.clear()
         while region:
             filling = Filling(self._groups, region, now_ns)
             filling.run()
@@ -140,6 +156,20 @@ class Sharing:
                 filling.apply()
                 break
             region.update(beyond)
+
+    def _fill_alone(self, link: SharedLink, now_ns: int) -> bool:
+        """Work out the rates on ``link`` at once, if all who share it share nothing else."""
+        if len(link.aggregates) != 1:
+            return False
+        (aggregate,) = link.aggregates
+        level = (link.rate_bps - link.at_limit_bps) / aggregate.weight
+        if len(aggregate.links) != 1 or not link.greatest_limit <= level <= aggregate.least_limit:
+            return False
+        link.level = level
+        aggregate.bottleneck = link
+        aggregate.set_level(level, now_ns)
+        self.foreseen.append(aggregate)
+        return True
 
 
 def max_min_rates(paths: Sequence[Sequence[int]], link_rates: Sequence[int]) -> list[float]:
@@ -158,8 +188,8 @@ def max_min_rates(paths: Sequence[Sequence[int]], link_rates: Sequence[int]) -> 
     sharing = Sharing(link_rates)
     flows = []
     for number, path in enumerate(paths):
-        route = Route(tuple([sharing.link(index) for index in path]), 0)
-        flow = Flow(number, 0, 0, route, 1, 1.0, None, _ignore, None)
+        route = Route(0, 0, tuple([sharing.link(index) for index in path]), 0)
+        flow = Flow(number, route, 1, 1.0, None, _ignore, None)
         flows.append(flow)
         if path:
             sharing.join(flow, 0)

@@ -68,8 +68,8 @@ class History:
             self.now_ns += how[0]
 
     def join(self, path, weight, cap):
-        route = Route(tuple(self.sharing.link(index) for index in path), 0)
-        flow = Flow(self.number, 0, 0, route, 10**9, weight, cap, None, None)
+        route = Route(0, 0, tuple(self.sharing.link(index) for index in path), 0)
+        flow = Flow(self.number, route, 10**9, weight, cap, None, None)
         self.number += 1
         self.flows[flow] = path
         self.sharing.join(flow, self.now_ns)

@@ -51,8 +51,8 @@ def test_a_network_survives_being_written_and_read(tmp_path, network):
         (
             "{kind: star, bandwidth: [1 Gbit/s, 2 Gbit/s]}",
             (
-                "bandwidth: expected one value, or one for each of 8 nodes and 1 on server machines; "
-                "got 2"
+                "bandwidth: expected one value, or one for each of 8 nodes and 1 on server "
+                "machines; got 2"
             ),
         ),
         (
