@@ -131,7 +131,7 @@ def _draw_links(
         lines.append([(x + aside[0], y + aside[1]), (to_x + aside[0], to_y + aside[1])])
         colours.append(_COLOURS(min(1.0, use.share)) if use.share else _IDLE)
         width = crowd * min(4.5, 1.6 + math.log10(use.rate_bps / slowest))
-        widths.append(width if use.share else width * crowd**2)
+        widths.append(width if use.share else max(0.2, width * crowd**2))
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=widths, zorder=1))
 
 
