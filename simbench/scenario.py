@@ -18,7 +18,7 @@ from simbench.learning.model import Model
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.task import Task
 from simbench.network.collective import AllReduce
-from simbench.network.collectives.ring import Ring
+from simbench.network.collectives.all_reduce.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Topology
 from simbench.seeds import generator
@@ -34,7 +34,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "cluster.machine": ("simbench.cluster.machines", Machine),
     "cluster.machine.jitter": ("simbench.cluster.jitters", Jitter),
     "network": ("simbench.network.topologies", Topology),
-    "all_reduce": ("simbench.network.collectives", AllReduce),
+    "all_reduce": ("simbench.network.collectives.all_reduce", AllReduce),
 }
 """Keys that take one plug-in of a folder: the folder and the base of its classes."""
 
@@ -71,7 +71,7 @@ class Scenario(Spec):
     """On what machines."""
     network: Annotated[Topology, OneOf("simbench.network.topologies")] = Star()
     """Over what network."""
-    all_reduce: Annotated[AllReduce, OneOf("simbench.network.collectives")] = Ring()
+    all_reduce: Annotated[AllReduce, OneOf("simbench.network.collectives.all_reduce")] = Ring()
     """How workers without a server average."""
     strategies: dict[str, Annotated[Strategy, OneOf("simbench.strategies")]] = Field(min_length=1)
     """What is compared: a name of your own and a choice each."""

@@ -35,7 +35,7 @@ from simbench.network.collective import AllReduce
 from simbench.network.sharing import max_min_rates
 from simbench.network.topologies.instant import Instant
 from simbench.network.topologies.star import Star
-from simbench.network.topology import Topology
+from simbench.network.topology import Network, Topology
 from simbench.scenario import Scenario, Stop
 from simbench.seeds import generator
 from simbench.simulation import Outcome, Simulation, simulate
@@ -104,10 +104,10 @@ def check_sharing(paths: list[tuple[int, ...]], link_rates: tuple[int, ...]) -> 
 
 def check_all_reduce(all_reduce: AllReduce) -> None:
     """Check that the flows of ``all_reduce`` join all ranks and move what a sum has to."""
-    assert all_reduce.flows(1000, (0,)) == [], "one rank has nobody to talk to"
+    assert all_reduce.flows(1000, (0,), Network(Star(), 1)) == [], "one rank has nobody to talk to"
     for num_ranks, num_bytes in itertools.product((2, 3, 5, 8), (1, 4096, 10**6 + 4)):
         ranks = tuple(range(10, 10 + num_ranks))
-        flows = all_reduce.flows(num_bytes, ranks)
+        flows = all_reduce.flows(num_bytes, ranks, Network(Star(), 20))
         assert {flow.sender for flow in flows} == set(ranks) == {flow.receiver for flow in flows}
         assert all(flow.num_bytes >= 0 and flow.hops_in_turn >= 1 for flow in flows)
         # Fewer bytes can't make everyone's sum known to everyone (Patarasuk and Yuan, theorem 1).

@@ -27,3 +27,16 @@ class Topology(Spec, ABC):
     @abstractmethod
     def path(self, sender: int, receiver: int) -> Path:
         """Return the way from ``sender`` to another node."""
+
+
+class Network:
+    """A topology built for so many nodes."""
+
+    def __init__(self, topology: Topology, num_nodes: int) -> None:
+        self.topology = topology
+        self.num_nodes = num_nodes
+        self.link_rates_bps = topology.link_rates_bps(num_nodes)
+
+    def path(self, sender: int, receiver: int) -> Path:
+        """Return the way from ``sender`` to another node."""
+        return self.topology.path(sender, receiver)

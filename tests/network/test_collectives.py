@@ -6,62 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simbench.clock import Clock
-from simbench.network.collective import AllReduce
-from simbench.network.collectives.ring import Ring
-from simbench.network.fabric import Fabric
+from simbench.network.collective import AllReduce, seconds
+from simbench.network.collectives.all_reduce.ring import Ring
 from simbench.network.topologies.star import Star
+from simbench.network.topology import Network
 from simbench.scenario import Stop
 from simbench.spec import discover
 from simbench.strategies.averaging import Averaging
 from simbench.strategies.parameter_server import ParameterServer
 
 GBIT = 10**9
-ALGORITHMS = discover("simbench.network.collectives", AllReduce).values()
+ALGORITHMS = discover("simbench.network.collectives.all_reduce", AllReduce).values()
 
 
-def ring_of_messages(joined_ns, num_bytes, star):
-    """Pass real chunks around a ring, a node its next one when the last is through; all done."""
-    clock, p = Clock(), len(joined_ns)
-    fabric = Fabric(clock, star, p)
-    came = [[clock.event() for _ in range(2 * (p - 1))] for _ in range(p)]
-    ended = []
-
-    def node(rank):
-        yield clock.timeout(joined_ns[rank])
-        for step in range(2 * (p - 1)):
-            through = clock.event()
-            after = (rank + 1) % p
-
-            def arrived(through=through, news=came[after][step]):
-                through.succeed()
-                news.succeed()
-
-            fabric.carry(rank, after, num_bytes // p, arrived)
-            yield through & came[rank][step]
-        ended.append(clock.now_ns)
-
-    for rank in range(p):
-        clock.process(node(rank))
-    clock.run()
-    assert len(ended) == p
-    return max(ended)
-
-
-def ring_of_flows(joined_ns, num_bytes, star):
-    clock, p = Clock(), len(joined_ns)
-    fabric = Fabric(clock, star, p)
-    ended = []
-
-    def begin(_):
-        for flow in Ring().flows(num_bytes, tuple(range(p))):
-            sender, receiver, flow_bytes, hops = flow
-            fabric.carry(sender, receiver, flow_bytes, lambda: ended.append(clock.now_ns), hops)
-
-    clock.timeout(max(joined_ns)).callbacks.append(begin)
-    clock.run()
-    assert len(ended) == p
-    return max(ended)
+def ring(num_bytes, p, star, simulate):
+    return round(seconds(Ring(simulate=simulate), num_bytes, range(p), star) * 1e9)
 
 
 STARS = st.builds(
@@ -71,20 +30,8 @@ STARS = st.builds(
 
 @given(st.integers(2, 9), st.integers(1, 10**6), STARS)
 def test_flows_take_as_long_as_messages(p, chunk_bytes, star):
-    together = [0] * p
-
-    flows_ns = ring_of_flows(together, p * chunk_bytes, star)
-    messages_ns = ring_of_messages(together, p * chunk_bytes, star)
-
-    assert flows_ns == pytest.approx(messages_ns, rel=1e-6, abs=2 * (p - 1))
-
-
-@given(st.lists(st.integers(0, 10**8), min_size=2, max_size=7), st.integers(1, 10**6), STARS)
-def test_flows_take_as_long_as_messages_when_nodes_join_one_by_one(joined_ns, chunk_bytes, star):
-    p = len(joined_ns)
-
-    flows_ns = ring_of_flows(joined_ns, p * chunk_bytes, star)
-    messages_ns = ring_of_messages(joined_ns, p * chunk_bytes, star)
+    flows_ns = ring(p * chunk_bytes, p, star, "flows")
+    messages_ns = ring(p * chunk_bytes, p, star, "messages")
 
     assert flows_ns == pytest.approx(messages_ns, rel=1e-6, abs=2 * (p - 1))
 
@@ -119,7 +66,7 @@ def test_a_strategy_that_passes_chunks_itself_takes_as_long_as_the_word(stage, p
 
 @given(st.integers(2, 16), st.integers(0, 10**6))
 def test_flows_of_a_ring_carry_every_byte_of_every_chunk_twice_to_all_but_one(p, num_bytes):
-    flows = Ring().flows(num_bytes, tuple(range(p)))
+    flows = Ring().flows(num_bytes, tuple(range(p)), Network(Star(), p))
 
     assert sum(flow.num_bytes for flow in flows) == 2 * (p - 1) * num_bytes
     spread = [flow.num_bytes for flow in flows]
@@ -130,7 +77,7 @@ def test_flows_of_a_ring_carry_every_byte_of_every_chunk_twice_to_all_but_one(p,
 def test_flows_connect_all_who_joined_and_nobody_else(algorithm, num_bytes, data):
     ranks = data.draw(st.lists(st.integers(0, 99), min_size=1, max_size=9, unique=True))
 
-    flows = algorithm().flows(num_bytes, tuple(sorted(ranks)))
+    flows = algorithm().flows(num_bytes, tuple(sorted(ranks)), Network(Star(), 100))
 
     assert all(flow.sender != flow.receiver and flow.num_bytes >= 0 for flow in flows)
     if len(ranks) > 1:
@@ -143,7 +90,7 @@ def test_flows_connect_all_who_joined_and_nobody_else(algorithm, num_bytes, data
 def test_without_latency_the_ring_has_the_bus_bandwidth_of_its_links(p):
     num_bytes, rate_bps = 10**6 * p, GBIT
 
-    took_s = ring_of_flows([0] * p, num_bytes, Star(bandwidth=rate_bps, latency=0)) / 1e9
+    took_s = seconds(Ring(), num_bytes, range(p), Star(bandwidth=rate_bps, latency=0))
 
     bus_bytes_per_s = num_bytes / took_s * 2 * (p - 1) / p  # as nccl-tests defines it
     assert bus_bytes_per_s * 8 == pytest.approx(rate_bps, rel=1e-6)
