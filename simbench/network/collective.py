@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from simbench.clock import Clock
 from simbench.network.fabric import Fabric
@@ -40,6 +40,9 @@ class Collective(Spec, ABC):
     simulate: Literal["flows", "messages"] = "flows"
     """``flows`` runs many messages as one where that takes the same time on links without other
     traffic; ``messages`` always runs each by itself, which is slower."""
+
+    automatic: ClassVar[bool] = True
+    """Whether ``auto`` may choose it."""
 
     @property
     def num_servers(self) -> int:

@@ -28,6 +28,11 @@ def join(pieces: Sequence[Piece]) -> Piece:
     return Piece(pieces[0].begin, sum(piece.num_bytes for piece in pieces))
 
 
+def block(pieces: Sequence[Piece], place: int, size: int) -> Piece:
+    """Return the block of ``size`` neighbours, counted from the first, in which ``place`` lies."""
+    return join(pieces[place // size * size :][:size])
+
+
 class Transfer(NamedTuple):
     """A message of a round."""
 
@@ -62,3 +67,27 @@ class Schedule:
                 )
             )
         self._last |= {rank: tuple(indices) for rank, indices in parts.items()}
+
+
+class Folded(NamedTuple):
+    """How some ranks become a power of two: with r too many, the first 2r make pairs."""
+
+    pairs: list[tuple[int, int]]
+    """One who leaves what it has to the other, and gets the result in the end; the other."""
+    active: list[int]
+    """Who takes part in between, in order: the others of the pairs come first."""
+
+
+def fold(ranks: Sequence[int]) -> Folded:
+    """Return who of ``ranks`` takes part where a power of two must.
+
+    >>> fold((0, 1, 2, 3, 4, 5))
+    Folded(pairs=[(0, 1), (2, 3)], active=[1, 3, 4, 5])
+
+    Source:
+        Thakur, Rabenseifner, Gropp, "Optimization of collective communication operations in
+        MPICH", Int. J. High Perform. Comput. Appl. 19 (2005), on all-reduce.
+    """
+    too_many = len(ranks) - (1 << len(ranks).bit_length() - 1)
+    pairs = [(ranks[2 * i], ranks[2 * i + 1]) for i in range(too_many)]
+    return Folded(pairs, [stays for _, stays in pairs] + list(ranks[2 * too_many :]))

@@ -1,22 +1,30 @@
 """All-gather around a ring."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from simbench.network.collective import AllGather, PointToPoint
-from simbench.network.merged import apart, ring_flows
+from simbench.network.merged import add_ring, ring_pairs, share_no_link
 from simbench.network.schedule import Piece, Schedule, Transfer, split
 from simbench.network.topology import Network
 
 
-def add_messages(schedule: Schedule, ranks: Sequence[int], pieces: Sequence[Piece]) -> None:
-    """Add p-1 rounds that pass ``pieces[i]``, which the i-th of ``ranks`` has, to all others."""
+def rounds(ranks: Sequence[int], pieces: Sequence[Piece]) -> Iterator[list[Transfer]]:
+    """Yield p-1 rounds that pass ``pieces[i]``, which the i-th of ``ranks`` has, to all others."""
     p = len(ranks)
     for step in range(p - 1):
-        schedule.add(
-            Transfer(ranks[i], ranks[(i + 1) % p], pieces[(i - step) % p], adds=False)
-            for i in range(p)
-        )
+        yield [
+            Transfer(rank, ranks[(i + 1) % p], pieces[(i - step) % p], adds=False)
+            for i, rank in enumerate(ranks)
+        ]
+
+
+def add_flows(schedule: Schedule, ranks: Sequence[int], pieces: Sequence[Piece]) -> None:
+    """Add one round of flows for the messages: each sends all pieces but its successor's."""
+    if len(ranks) > 1:
+        size = sum(piece.num_bytes for piece in pieces)
+        sizes = [size - piece.num_bytes for piece in (*pieces[1:], pieces[0])]
+        add_ring(schedule, ranks, sizes, len(ranks) - 1)
 
 
 class Ring(AllGather):
@@ -36,15 +44,14 @@ class Ring(AllGather):
     ) -> list[PointToPoint]:
         """Return p-1 messages of every node."""
         schedule = Schedule()
-        add_messages(schedule, ranks, split(Piece(0, num_bytes), len(ranks)))
+        for transfers in rounds(ranks, split(Piece(0, num_bytes), len(ranks))):
+            schedule.add(transfers)
         return schedule.messages
 
     def flows(self, num_bytes: int, ranks: tuple[int, ...], network: Network) -> list[PointToPoint]:
         """Return one flow from each node to the next, where these don't meet."""
-        p = len(ranks)
-        if p == 1:
-            return []
-        pieces = split(Piece(0, num_bytes), p)
-        sizes = [num_bytes - own.num_bytes for own in pieces[1:] + pieces[:1]]
-        flows = ring_flows(ranks, sizes, p - 1)
-        return flows if apart(flows, network) else self.messages(num_bytes, ranks, network)
+        if not share_no_link(ring_pairs(ranks), network):
+            return self.messages(num_bytes, ranks, network)
+        schedule = Schedule()
+        add_flows(schedule, ranks, split(Piece(0, num_bytes), len(ranks)))
+        return schedule.messages

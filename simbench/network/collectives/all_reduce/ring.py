@@ -5,7 +5,7 @@ from typing import Literal
 from simbench.network.collective import AllReduce, PointToPoint
 from simbench.network.collectives.all_gather import ring as all_gather
 from simbench.network.collectives.reduce_scatter import ring as reduce_scatter
-from simbench.network.merged import apart, ring_flows
+from simbench.network.merged import add_ring, ring_pairs, share_no_link
 from simbench.network.schedule import Piece, Schedule, split
 from simbench.network.topology import Network
 
@@ -29,23 +29,24 @@ class Ring(AllReduce):
         """Return 2(p-1) messages of every node."""
         pieces = _pieces(num_bytes, len(ranks))
         schedule = Schedule()
-        reduce_scatter.add_messages(schedule, ranks, pieces)
-        all_gather.add_messages(schedule, ranks, pieces)
+        for half in (reduce_scatter, all_gather):
+            for transfers in half.rounds(ranks, pieces):
+                schedule.add(transfers)
         return schedule.messages
 
     def flows(self, num_bytes: int, ranks: tuple[int, ...], network: Network) -> list[PointToPoint]:
         """Return one flow from each node to the next, where these don't meet."""
         p = len(ranks)
-        if p == 1:
-            return []
+        if p == 1 or not share_no_link(ring_pairs(ranks), network):
+            return self.messages(num_bytes, ranks, network)
         pieces = _pieces(num_bytes, p)
-        # Reduce-scatter: a node sends every piece but its own. All-gather: every piece but that
-        # of its successor.
+        # All pieces but its own to be summed up, then all but its successor's to be copied.
         sizes = [
             2 * num_bytes - pieces[i].num_bytes - pieces[(i + 1) % p].num_bytes for i in range(p)
         ]
-        flows = ring_flows(ranks, sizes, 2 * (p - 1))
-        return flows if apart(flows, network) else self.messages(num_bytes, ranks, network)
+        schedule = Schedule()
+        add_ring(schedule, ranks, sizes, 2 * (p - 1))
+        return schedule.messages
 
 
 def _pieces(num_bytes: int, p: int) -> list[Piece]:
