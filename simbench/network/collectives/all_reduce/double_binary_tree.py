@@ -52,7 +52,7 @@ def _tree(ranks: Sequence[int]) -> Tree:
     """
     p = len(ranks)
     top = 1 << (p - 1).bit_length()
-    children = {ranks[0]: (ranks[top // 2],)} if p > 1 else {}
+    children: dict[int, tuple[int, ...]] = {ranks[0]: (ranks[top // 2],)} if p > 1 else {}
     for place in range(1, p):
         step = (place & -place) // 2
         found = [place - step] if step else []
