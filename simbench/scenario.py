@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 import simbench
 from simbench.cluster.cluster import Cluster
@@ -95,6 +95,7 @@ class Scenario(Spec):
                     f"0 to {self.cluster.nodes - 1}",
                 )
         self._check_data()
+        self._check_network()
         try:
             self.cluster.machine.step_ns(self.task.step_flops)
         except ValueError as error:  # FLOPs can't be counted
@@ -110,6 +111,21 @@ class Scenario(Spec):
             data.validation(nodes, length)
         except ValueError as error:
             raise misfit(("task", "data"), str(error)) from None
+
+    def _check_network(self) -> None:
+        """Refuse a network that can't be built for these nodes, or says what has no effect."""
+        own_machine = any(each.server_place == "own_machine" for each in self.strategies.values())
+        num_nodes = self.cluster.nodes + own_machine
+        try:
+            self.network.check(num_nodes)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise misfit(("network", *first["loc"]), first["msg"]) from None
+        if any(link.loss for link in self.network.links(num_nodes)):
+            raise misfit(
+                ("network",),
+                "loss has no effect: the network is ideal, and nothing is lost on it",
+            )
 
     @property
     def run_id(self) -> str:

@@ -69,18 +69,45 @@ def check_strategy(strategy: Strategy) -> None:
     assert alone.summary["stuck"] is None, f"{name} got stuck with one worker"
 
 
-def check_topology(topology: Topology, num_nodes: int = 6) -> None:
-    """Check that every pair of nodes has a path over links that exist, shared as max-min says."""
-    rates = topology.link_rates_bps(num_nodes)
-    assert all(rate > 0 for rate in rates), f"{topology.kind}: a link without a rate"
-    paths = []
-    for sender, receiver in itertools.permutations(range(num_nodes), 2):
-        path = topology.path(sender, receiver)
-        assert path.latency_ns >= 0
-        assert all(0 <= link < len(rates) for link in path.links), f"{topology.kind}: no such link"
-        assert len(set(path.links)) == len(path.links), f"{topology.kind}: a path in a loop"
-        paths.append(path.links)
-    check_sharing(paths, rates)
+def check_topology(topology: Topology, num_nodes: int = 8) -> None:
+    """Check that every pair of nodes has a way of existing links, as good as its links are.
+
+    It must go from the one to the other without a gap or a loop, take as long as its links do
+    together, be the same when asked for again, and share its links as max-min fairness says. A
+    server's machine has a place beside the ``num_nodes`` workers.
+    """
+    for count in (num_nodes, num_nodes + 1):
+        topology.check(count)
+        network = Network(topology, count)
+        assert network.links == topology.links(count), f"{topology.kind}: links that vary"
+        for link in network.links:
+            assert link.rate_bps > 0, f"{topology.kind}: a link without a rate: {link}"
+            assert link.latency_ns >= 0, f"{topology.kind}: {link} ends before it begins"
+            assert link.jitter_ns >= 0
+            assert 0 <= link.loss < 1
+        pairs = list(itertools.permutations(range(count), 2))
+        for sender, receiver in pairs:
+            for flow in (0, 1):
+                _check_path(network, sender, receiver, flow)
+        again = Network(topology, count)
+        # In another order: a path must not depend on which were asked for before.
+        assert [again.path(*pair) for pair in reversed(pairs)] == [
+            network.path(*pair) for pair in reversed(pairs)
+        ], f"{topology.kind}: paths that vary"
+    paths = [network.path(*pair).links for pair in pairs]
+    check_sharing(paths, tuple(link.rate_bps for link in network.links))
+
+
+def _check_path(network: Network, sender: int, receiver: int, flow: int) -> None:
+    path = network.path(sender, receiver, flow)
+    links = [network.links[link] for link in path.links]
+    assert path.latency_ns == sum(link.latency_ns for link in links), f"{path} takes another time"
+    if links:
+        assert (links[0].tail, links[-1].head) == (sender, receiver), f"{path} ends elsewhere"
+    for one, other in itertools.pairwise(links):
+        assert one.head == other.tail, f"a gap between {one} and {other}"
+    places = [link.tail for link in links]
+    assert len(set(places)) == len(places), f"{path} goes in a loop"
 
 
 def check_sharing(paths: list[tuple[int, ...]], link_rates: tuple[int, ...]) -> None:

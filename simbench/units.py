@@ -6,7 +6,7 @@
 import re
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
 
@@ -86,6 +86,12 @@ class _Quantity:
     def __init__(self, units: Mapping[str, int], example: str, positive: bool) -> None:
         self.units, self.example, self.positive = units, example, positive
 
+    def read_each(self, value: object, info: ValidationInfo) -> int | tuple[int, ...]:
+        """Read one quantity, or a list with one for each node."""
+        if not isinstance(value, (tuple, list)):
+            return self.read(value, info)
+        return tuple(self.read(each, info) for each in value)
+
     def read(self, value: object, info: ValidationInfo) -> int:
         """Parse text; take an integer as it is, but only from Python code, never from a file."""
         if info.context is None and isinstance(value, int) and not isinstance(value, bool):
@@ -96,21 +102,36 @@ class _Quantity:
             raise ValueError(f"must be {'above' if self.positive else 'at least'} 0; got {value!r}")
         return amount
 
+    def write_each(self, amount: int | tuple[int, ...]) -> str | list[str]:
+        """Render what ``read_each`` read."""
+        if isinstance(amount, int):
+            return render(amount, self.units)
+        return [render(each, self.units) for each in amount]
+
     def annotations(self) -> tuple[object, ...]:
-        names = "|".join(re.escape(unit) for unit in self.units)
         return (
             BeforeValidator(self.read),
             PlainSerializer(
                 lambda amount: render(amount, self.units), return_type=str, when_used="json"
             ),
-            WithJsonSchema(
-                {
-                    "type": "string",
-                    "pattern": rf"^\s*\d+(\.\d+)?([eE][+-]?\d{{1,2}})?\s*({names})\s*$",
-                    "examples": [self.example],
-                }
-            ),
+            WithJsonSchema(self._schema),
         )
+
+    def annotations_each(self) -> tuple[object, ...]:
+        return (
+            BeforeValidator(self.read_each),
+            PlainSerializer(self.write_each, return_type=str | list[str], when_used="json"),
+            WithJsonSchema({"anyOf": [self._schema, {"type": "array", "items": self._schema}]}),
+        )
+
+    @property
+    def _schema(self) -> dict[str, Any]:
+        names = "|".join(re.escape(unit) for unit in self.units)
+        return {
+            "type": "string",
+            "pattern": rf"^\s*\d+(\.\d+)?([eE][+-]?\d{{1,2}})?\s*({names})\s*$",
+            "examples": [self.example],
+        }
 
 
 Nanoseconds = Annotated[int, *_Quantity(TIME_NS, "50 ms", positive=False).annotations()]
@@ -121,6 +142,14 @@ Bytes = Annotated[int, *_Quantity(SIZE_BYTES, "25 MiB", positive=True).annotatio
 """A size: "25 MiB"."""
 BitsPerSecond = Annotated[int, *_Quantity(LINK_RATE_BPS, "10 Gbit/s", positive=True).annotations()]
 """The rate of a link: "10 Gbit/s"."""
+NanosecondsEach = Annotated[
+    int | tuple[int, ...], *_Quantity(TIME_NS, "50 ms", positive=False).annotations_each()
+]
+"""A duration for all nodes, or a list with one for each: ["50 ms", "1 ms"]."""
+BitsPerSecondEach = Annotated[
+    int | tuple[int, ...], *_Quantity(LINK_RATE_BPS, "1 Gbit/s", positive=True).annotations_each()
+]
+"""The rate of every node's link, or a list with one for each: ["1 Gbit/s", "100 Mbit/s"]."""
 FlopsPerSecond = Annotated[
     int, *_Quantity(COMPUTE_RATE_FLOPS, "2 TFLOP/s", positive=True).annotations()
 ]

@@ -1,6 +1,6 @@
 """Choosing an algorithm by its time, as libraries do."""
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from simbench.network.collective import Collective, PointToPoint, seconds_on
@@ -24,8 +24,11 @@ class Cheapest(Collective, ABC):
     """
 
     automatic: ClassVar[bool] = False
-    folder: ClassVar[str]
-    """The folder of the operation's algorithms, and the group of their entry points."""
+
+    @property
+    @abstractmethod
+    def folder(self) -> str:
+        """The folder of the operation's algorithms, and the group of their entry points."""
 
     def chosen(self, num_bytes: int, ranks: tuple[int, ...], network: Network) -> Collective:
         """Return the algorithm that is used."""

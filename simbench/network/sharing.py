@@ -1,53 +1,171 @@
-"""How flows share links: max-min fairness.
+"""How flows share links: weighted max-min fairness, exact, and worked out where something changed.
+
+A link is contended when its flows, each alone in the network, would take more than it has. Other
+links slow nobody, so a flow over those alone takes its limit, and nothing has to be shared. Flows
+over the same contended links form an aggregate, which has one rate per weight however many they
+are. After a change, the rates around it are filled anew, starting with the links on which
+something came or went; where an aggregate's rate changes, its other links are taken in too.
 
 Source:
     Bertsekas and Gallager, "Data Networks", 2nd edition, section 6.5.2 (progressive filling).
 """
 
-import heapq
+import math
 from collections.abc import Sequence
 
+from simbench.network.filling import Filling
+from simbench.network.flow import NEVER, Flow, Route, SharedLink, ends_after_ns
+from simbench.network.groups import Groups
 
-def max_min_rates(paths: Sequence[Sequence[int]], link_rates: Sequence[float]) -> list[float]:
+
+class Sharing:
+    """Flows over links: who comes, who goes, and how fast each of them is.
+
+    Moments must not run back. Rates hold from ``settle`` on, which must be called after changes
+    and before time goes on.
+    """
+
+    def __init__(self, link_rates: Sequence[int]) -> None:
+        self._link_rates = link_rates
+        self._links: dict[int, SharedLink] = {}
+        self._groups = Groups()
+        self.dirty: dict[SharedLink, None] = {}
+        """Contended links on which something has changed since rates were worked out."""
+        self.foreseen = self._groups.foreseen
+        """Whose end is known anew; the owner of the clock takes them out."""
+
+    def link(self, index: int) -> SharedLink:
+        """Return a link by its place in the topology."""
+        found = self._links.get(index)
+        if found is None:
+            found = self._links[index] = SharedLink(index, self._link_rates[index])
+        return found
+
+    def flows(self) -> list[Flow]:
+        """Return the flows that are under way."""
+        found = {flow: None for link in self._links.values() for flow in link.flows}
+        return list(found)
+
+    # -- what can happen
+
+    def join(self, flow: Flow, now_ns: int) -> None:
+        """Let ``flow`` begin to flow, over one link at least."""
+        flow.find_limit()
+        flow.under_way = True
+        limit_bps = flow.limit_bps
+        slowed = False
+        for link in flow.links:
+            link.demand_bps += limit_bps
+            if link.contended:
+                slowed = True
+            elif link.demand_bps > link.rate_bps:
+                self._regroup(link, now_ns, contended=True)
+                slowed = True
+            link.flows[flow] = None
+        flow.since_ns = now_ns
+        if slowed:
+            self._place(flow, now_ns)
+        elif limit_bps:
+            flow.ends_ns = now_ns + ends_after_ns(flow.bits_left, limit_bps)
+            self.foreseen.append(flow)
+
+    def leave(self, flow: Flow, now_ns: int) -> None:
+        """Take ``flow`` off its links, whether or not it is through."""
+        flow.under_way = False
+        slowed = False
+        for link in flow.links:
+            link.demand_bps -= flow.limit_bps
+            del link.flows[flow]
+            if link.contended:
+                slowed = True
+        if slowed:
+            self._take_out(flow, now_ns)
+        flow.ends_ns = NEVER
+
+    def limit(self, flow: Flow, now_ns: int) -> None:
+        """Apply what the links and the cap of ``flow``, which is under way, are now."""
+        bits_left = flow.bits_left_at(now_ns)
+        self.leave(flow, now_ns)
+        flow.bits_left = bits_left
+        self.join(flow, now_ns)
+
+    def set_rate(self, link: SharedLink, rate_bps: int, now_ns: int) -> None:
+        """Change what ``link`` can carry; 0 stops its flows until it can carry again."""
+        link.rate_bps = rate_bps
+        for flow in list(link.flows):
+            self.limit(flow, now_ns)
+
+    # -- who shares with whom
+
+    def _place(self, flow: Flow, now_ns: int) -> None:
+        """Put a flow whose bits are up to date where its contended links say."""
+        for link in self._groups.place(flow, now_ns):
+            self.dirty[link] = None
+
+    def _take_out(self, flow: Flow, now_ns: int) -> None:
+        """Undo ``_place``, with the bits that are left now."""
+        if flow.aggregate is not None:
+            self._groups.leave(flow, now_ns)
+        else:
+            self._groups.stop_at_limit(flow, now_ns)
+        for link in flow.links:
+            if link.contended:
+                self.dirty[link] = None
+
+    def _regroup(self, link: SharedLink, now_ns: int, *, contended: bool) -> None:
+        """Sort the flows of ``link`` anew as it becomes contended, or is so no longer."""
+        flows = list(link.flows)
+        for flow in flows:
+            self._take_out(flow, now_ns)
+        link.contended = contended
+        link.level = math.inf
+        self.dirty.pop(link, None)
+        for flow in flows:
+            self._place(flow, now_ns)
+
+    # -- how fast they are
+
+    def settle(self, now_ns: int) -> None:
+        """Work out the rates around what has changed."""
+        for link in list(self.dirty):
+            # Half, so that a link at the edge doesn't change sides with every flow.
+            if link.contended and 2 * link.demand_bps <= link.rate_bps:
+                self._regroup(link, now_ns, contended=False)
+        region, self.dirty = self.dirty, {}
+        while region:
+            filling = Filling(self._groups, region, now_ns)
+            filling.run()
+            beyond = filling.beyond()
+            if not beyond:
+                filling.apply()
+                break
+            region.update(beyond)
+
+
+def max_min_rates(paths: Sequence[Sequence[int]], link_rates: Sequence[int]) -> list[float]:
     """Return the rate of each flow: no flow's can grow without shrinking that of a slower one.
 
-    Every flow then has a saturated link on which no other flow is faster. A flow whose path is
-    empty is bounded by nothing: its rate is infinite.
+    Every flow then has a full link on which no other flow is faster. A flow whose path is empty is
+    bounded by nothing: its rate is infinite.
 
     >>> max_min_rates([[0, 1], [0], [1]], [10, 4])
     [2.0, 8.0, 2.0]
 
     Args:
         paths: the links of each flow, as indices into ``link_rates``.
-        link_rates: what each link carries, in any unit of rate.
+        link_rates: what each link carries, in bit/s.
     """
-    flows_on: dict[int, list[int]] = {}
-    for flow, path in enumerate(paths):
-        for link in path:
-            flows_on.setdefault(link, []).append(flow)
-    left = {link: float(link_rates[link]) for link in flows_on}
-    num_open = {link: len(flows) for link, flows in flows_on.items()}
-    rates = [float("inf")] * len(paths)
-    settled = [not path for path in paths]
-    # A link is pushed again when its share has changed, so the first entry that still tells its
-    # share is the tightest link; what was pushed before that is passed over.
-    queue = [(left[link] / count, link) for link, count in num_open.items()]
-    heapq.heapify(queue)
-    while queue:
-        share, tightest = heapq.heappop(queue)
-        if not num_open[tightest] or share != left[tightest] / num_open[tightest]:
-            continue
-        changed = set()
-        for flow in flows_on[tightest]:
-            if settled[flow]:
-                continue
-            settled[flow] = True
-            rates[flow] = share
-            for link in paths[flow]:
-                left[link] = max(0.0, left[link] - share)
-                num_open[link] -= 1
-                changed.add(link)
-        for link in sorted(changed):
-            if num_open[link]:
-                heapq.heappush(queue, (left[link] / num_open[link], link))
-    return rates
+    sharing = Sharing(link_rates)
+    flows = []
+    for number, path in enumerate(paths):
+        route = Route(tuple([sharing.link(index) for index in path]), 0)
+        flow = Flow(number, 0, 0, route, 1, 1.0, None, _ignore, None)
+        flows.append(flow)
+        if path:
+            sharing.join(flow, 0)
+    sharing.settle(0)
+    return [float(flow.rate_bps) if flow.links else math.inf for flow in flows]
+
+
+def _ignore() -> None:
+    """Nobody waits for flows that only ask for their rate."""

@@ -1,8 +1,9 @@
-"""What a topology is: directed links with a rate, and the path from one node to another."""
+"""What a topology is: directed links between nodes and switches, and the way from node to node."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+from simbench.network.routing import Link, ShortestPaths
 from simbench.spec import Spec
 
 
@@ -10,33 +11,96 @@ class Path(NamedTuple):
     """The way from one node to another."""
 
     links: tuple[int, ...]
-    """Indices into ``Topology.link_rates_bps``; none where bytes take no time."""
+    """Indices into the topology's links; none where bytes take no time."""
     latency_ns: int
-    """Flight time of the first bit, all links together."""
+    """Flight time of the first bit, all links together, without jitter."""
+    jitter_ns: tuple[int, ...] = ()
+    """Mean extra latency of each link that has any: see ``simbench.network.jitter``."""
+    loss: float = 0.0
+    """Probability that a packet is lost on one of the links."""
 
 
 class Topology(Spec, ABC):
-    """A choice of network; its fields are the YAML keys."""
+    """A choice of network; its fields are the YAML keys.
+
+    The machine of a server, where it has one of its own, is the node of the highest rank: what is
+    built for one node more than there are workers has a place for it.
+    """
 
     kind: str
 
     @abstractmethod
-    def link_rates_bps(self, num_nodes: int) -> tuple[int, ...]:
-        """Return the rate of every directed link."""
+    def links(self, num_nodes: int) -> tuple[Link, ...]:
+        """Return every link, one direction of a cable each; their places are their names.
 
-    @abstractmethod
-    def path(self, sender: int, receiver: int) -> Path:
-        """Return the way from ``sender`` to another node."""
+        Raises:
+            ValidationError: it can't be built for ``num_nodes``; made by ``spec.misfit``.
+        """
+
+    def route(
+        self, ways: ShortestPaths, sender: int, receiver: int, flow: int
+    ) -> tuple[int, ...] | None:
+        """Return the links from ``sender`` to another node in turn; None where there is no way.
+
+        By default those of a shortest path; among equal ones a hash of the flow decides.
+        """
+        return ways.route(sender, receiver, flow)
+
+    def check(self, num_nodes: int) -> None:
+        """Refuse what can't be built for ``num_nodes``, the largest number that will be asked for.
+
+        Raises:
+            ValidationError: it tells the key; made by ``spec.misfit``.
+        """
+        self.links(num_nodes)
+
+
+class NoRouteError(Exception):
+    """Two nodes are cut off from each other."""
 
 
 class Network:
-    """A topology built for so many nodes."""
+    """A topology built for so many nodes: its links, and its paths as they are asked for.
+
+    Nothing is worked out for pairs of nodes that never talk; what was worked out is kept.
+    """
 
     def __init__(self, topology: Topology, num_nodes: int) -> None:
-        self.topology = topology
-        self.num_nodes = num_nodes
-        self.link_rates_bps = topology.link_rates_bps(num_nodes)
+        self.links = topology.links(num_nodes)
+        self._topology = topology
+        self._ways = ShortestPaths(self.links)
+        self._paths: dict[tuple[int, int, int], Path] = {}
 
-    def path(self, sender: int, receiver: int) -> Path:
-        """Return the way from ``sender`` to another node."""
-        return self.topology.path(sender, receiver)
+    def path(self, sender: int, receiver: int, flow: int = 0) -> Path:
+        """Return the way from ``sender`` to another node.
+
+        Messages with one ``flow`` take one way, as those of one connection do; other flows
+        between the same two may take others.
+
+        Raises:
+            NoRouteError: there is no way.
+        """
+        found = self._paths.get((sender, receiver, flow))
+        if found is None:
+            found = self._paths[sender, receiver, flow] = self._find(sender, receiver, flow)
+        return found
+
+    def set_down(self, down: frozenset[int]) -> None:
+        """From now on, paths avoid the links ``down``, and no others."""
+        self._ways = ShortestPaths(self.links, down)
+        self._paths.clear()
+
+    def _find(self, sender: int, receiver: int, flow: int) -> Path:
+        route = self._topology.route(self._ways, sender, receiver, flow)
+        if route is None:
+            raise NoRouteError(f"there is no way from node {sender} to node {receiver}")
+        links = [self.links[link] for link in route]
+        arriving = 1.0
+        for link in links:
+            arriving *= 1 - link.loss
+        return Path(
+            route,
+            sum(link.latency_ns for link in links),
+            tuple(link.jitter_ns for link in links if link.jitter_ns),
+            1 - arriving,
+        )

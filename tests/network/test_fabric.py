@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simbench.clock import Clock
-from simbench.network import fabric as module
 from simbench.network.fabric import Fabric
+from simbench.network.sharing import Sharing
 from simbench.network.topologies.instant import Instant
 from simbench.network.topologies.star import Star
 
@@ -186,13 +186,22 @@ def test_a_chain_of_messages_waits_for_the_latency_once_per_hop(hops, expected_n
 
 
 def test_rates_are_worked_out_once_per_instant(monkeypatch):
-    calls = []
+    moments = []
+    settle = Sharing.settle
     monkeypatch.setattr(
-        module,
-        "max_min_rates",
-        lambda paths, _: calls.append(len(paths)) or [1e9 / 50] * len(paths),
+        Sharing, "settle", lambda self, now_ns: (moments.append(now_ns), settle(self, now_ns))
     )
 
     arrivals(Star(bandwidth=GBIT, latency=5), 51, [(i, 50, 1000, 0) for i in range(50)])
 
-    assert calls == [50, 0]
+    assert moments == [5, 400_005]
+
+
+def test_flows_that_meet_nobody_need_no_rates(monkeypatch):
+    monkeypatch.setattr(Sharing, "settle", None)
+
+    flows = [(i, (i + 1) % 9, 125, step * 1000) for step in range(3) for i in range(9)]
+
+    assert (
+        arrivals(Star(bandwidth=GBIT, latency=0), 9, flows) == [1000] * 9 + [2000] * 9 + [3000] * 9
+    )

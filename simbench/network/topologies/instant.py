@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from simbench.network.topology import Path, Topology
+from simbench.network.routing import Link, ShortestPaths
+from simbench.network.topology import Topology
 
 
 class Instant(Topology):
@@ -10,10 +11,12 @@ class Instant(Topology):
 
     kind: Literal["instant"] = "instant"
 
-    def link_rates_bps(self, num_nodes: int) -> tuple[int, ...]:
+    def links(self, num_nodes: int) -> tuple[Link, ...]:
         """Return nothing: there is no link."""
         return ()
 
-    def path(self, sender: int, receiver: int) -> Path:
-        """Return the empty path."""
-        return Path((), 0)
+    def route(
+        self, ways: ShortestPaths, sender: int, receiver: int, flow: int
+    ) -> tuple[int, ...] | None:
+        """Return the empty way."""
+        return ()

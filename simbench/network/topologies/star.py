@@ -2,23 +2,18 @@
 
 from typing import Literal
 
-from simbench.network.topology import Path, Topology
-from simbench.units import BitsPerSecond, Nanoseconds
+from simbench.network.cabling import SwitchedTopology
+from simbench.network.routing import Link
 
 
-class Star(Topology):
-    """One full-duplex link from each node to one switch: only these links are ever shared."""
+class Star(SwitchedTopology):
+    """One full-duplex link from each node to one switch: only these links are ever shared.
+
+    A server on its own machine is one more node on the switch.
+    """
 
     kind: Literal["star"] = "star"
-    bandwidth: BitsPerSecond = 10**9
-    """Rate of each node's link, each way."""
-    latency: Nanoseconds = 10**6
-    """From one node through the switch to another, one way: half of what ``ping`` shows."""
 
-    def link_rates_bps(self, num_nodes: int) -> tuple[int, ...]:
+    def links(self, num_nodes: int) -> tuple[Link, ...]:
         """Return up and down of node 0, up and down of node 1, and so on."""
-        return (self.bandwidth,) * (2 * num_nodes)
-
-    def path(self, sender: int, receiver: int) -> Path:
-        """Return the sender's link up and the receiver's link down."""
-        return Path((2 * sender, 2 * receiver + 1), self.latency)
+        return tuple(link for rank in range(num_nodes) for link in self.attach(rank, "switch"))

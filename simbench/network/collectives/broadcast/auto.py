@@ -1,6 +1,6 @@
 """Broadcast by whatever algorithm is the fastest."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from simbench.network.cheapest import Cheapest
 from simbench.network.collective import Broadcast
@@ -11,4 +11,7 @@ class Auto(Cheapest, Broadcast):
 
     kind: Literal["auto"] = "auto"
 
-    folder: ClassVar[str] = __package__
+    @property
+    def folder(self) -> str:
+        """The folder of this file."""
+        return __package__
