@@ -76,8 +76,9 @@ def check_topology(topology: Topology, num_nodes: int = 8) -> None:
     together, be the same when asked for again, and share its links as max-min fairness says. A
     server's machine has a place beside the ``num_nodes`` workers.
     """
-    for count in (num_nodes, num_nodes + 1):
-        topology.check(count)
+    for num_servers in (0, 1):
+        topology.check(num_nodes, num_servers)
+        count = num_nodes + num_servers
         network = Network(topology, count)
         assert network.links == topology.links(count), f"{topology.kind}: links that vary"
         for link in network.links:

@@ -3,6 +3,9 @@
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import networkx as nx
+
+from simbench.network.layouts import Layout
 from simbench.network.routing import Link, ShortestPaths
 from simbench.spec import Spec
 
@@ -23,8 +26,8 @@ class Path(NamedTuple):
 class Topology(Spec, ABC):
     """A choice of network; its fields are the YAML keys.
 
-    The machine of a server, where it has one of its own, is the node of the highest rank: what is
-    built for one node more than there are workers has a place for it.
+    Workers have the ranks from 0; servers on machines of their own have those that follow. Each
+    topology tells where it attaches them.
     """
 
     kind: str
@@ -46,13 +49,20 @@ class Topology(Spec, ABC):
         """
         return ways.route(sender, receiver, flow)
 
-    def check(self, num_nodes: int) -> None:
-        """Refuse what can't be built for ``num_nodes``, the largest number that will be asked for.
+    def check(self, num_workers: int, num_servers: int) -> None:
+        """Refuse what can't be built for so many workers and servers on machines of their own.
 
         Raises:
             ValidationError: it tells the key; made by ``spec.misfit``.
         """
-        self.links(num_nodes)
+        self.links(num_workers + num_servers)
+
+    def layout(self, num_nodes: int) -> Layout:
+        """Return where every node and switch stands in a drawing; by default as springs settle."""
+        graph = nx.Graph((link.tail, link.head) for link in self.links(num_nodes))
+        graph.add_nodes_from(range(num_nodes))
+        settled = nx.spring_layout(graph, seed=0, iterations=200)
+        return {place: (float(x), float(y)) for place, (x, y) in settled.items()}
 
 
 class NoRouteError(Exception):
