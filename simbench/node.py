@@ -18,7 +18,6 @@ from simbench.learning.training import Training
 from simbench.mailbox import Mail, Mailbox, Receive
 from simbench.network.collective import AllReduce, Exchange, PointToPoint
 from simbench.network.fabric import Fabric
-from simbench.network.topology import Network
 from simbench.records import Message
 
 Steps = Generator[Event, Any, Any]
@@ -62,10 +61,9 @@ class World:
 
     clock: Clock
     fabric: Fabric
-    network: Network
     all_reduce: AllReduce
     servers: range
-    """Machines that only the all-reduce uses."""
+    """Machines beside the workers: the strategy's own, or those of its all-reduce."""
     training: Training
     num_workers: int
     server: int | None
@@ -96,7 +94,7 @@ class World:
         found = self.planned.get((num_bytes, ranks))
         if found is None:
             among = (*ranks, *self.servers)
-            found = self.all_reduce.transfers(num_bytes, among, self.network)
+            found = self.all_reduce.transfers(num_bytes, among, self.fabric.network)
             self.planned[num_bytes, ranks] = found
         return found
 

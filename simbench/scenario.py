@@ -82,6 +82,11 @@ class Scenario(Spec):
     seeds: tuple[NonNegativeInt, ...] = Field(default=(0, 1), min_length=1)
     """Each strategy runs once with each."""
 
+    def num_servers(self, strategy: Strategy) -> int:
+        """Return the machines beside the workers that ``strategy`` uses, itself or to average."""
+        place = strategy.server_place
+        return self.all_reduce.num_servers if place is None else int(place == "own_machine")
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Scenario":
         if len(set(self.seeds)) < len(self.seeds):
@@ -114,8 +119,7 @@ class Scenario(Spec):
 
     def _check_network(self) -> None:
         """Refuse a network that can't be built for these nodes, or says what has no effect."""
-        own_machines = [each.server_place == "own_machine" for each in self.strategies.values()]
-        num_servers = int(any(own_machines))
+        num_servers = max(map(self.num_servers, self.strategies.values()))
         try:
             self.network.check(self.cluster.nodes, num_servers)
         except ValidationError as error:

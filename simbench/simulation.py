@@ -23,7 +23,6 @@ from simbench.execution.values import PENDING, Graph, Recipe, Value, in_order
 from simbench.learning.operations import Bench
 from simbench.learning.training import Training
 from simbench.network.fabric import Fabric
-from simbench.network.topology import Network
 from simbench.node import Node, World
 from simbench.records import Evaluation, Message, Span, Update
 from simbench.scenario import Scenario
@@ -103,10 +102,7 @@ class Simulation:
         task, cluster, num_workers = scenario.task, scenario.cluster, scenario.cluster.nodes
         place = self.strategy.server_place
         self.server = num_workers if place == "own_machine" else place
-        num_machines = num_workers + (place == "own_machine")
-        # A strategy with a server of its own doesn't average by all-reduce.
-        num_servers = scenario.all_reduce.num_servers if place is None else 0
-        self.num_nodes = num_machines + num_servers
+        self.num_nodes = num_workers + scenario.num_servers(self.strategy)
         rate = self.strategy.learning_rate
         optimizer = task.optimizer.model_copy(update={"learning_rate": rate} if rate else {})
         self.learning_rate = optimizer.learning_rate
@@ -117,9 +113,8 @@ class Simulation:
         self.world = World(
             clock=self.clock,
             fabric=Fabric(self.clock, scenario.network, self.num_nodes),
-            network=Network(scenario.network, self.num_nodes),
             all_reduce=scenario.all_reduce,
-            servers=range(num_machines, self.num_nodes),
+            servers=range(num_workers, self.num_nodes),
             training=self._training,
             num_workers=num_workers,
             server=self.server,

@@ -48,7 +48,7 @@ def are_alike(pairs: Sequence[tuple[int, int]], network: Network) -> bool:
     links; and what comes after them starts at the same moment everywhere.
     """
     paths = [network.path(sender, receiver) for sender, receiver in pairs]
-    rates = max_min_rates([path.links for path in paths], network.link_rates_bps)
+    rates = max_min_rates([path.links for path in paths], [link.rate_bps for link in network.links])
     return len({path.latency_ns for path in paths}) <= 1 and len(set(rates)) <= 1
 
 

@@ -27,7 +27,7 @@ class Hierarchical(AllReduce):
 
     All by rings. With g nodes in each of m islands and without other traffic on equal links it
     takes 2(g-1 + m-1) latency + 2(p-1)/p * bytes/bandwidth, of which between islands 2(m-1) latency
-    + 2(m-1)/p * bytes/bandwidth. In a last island that is smaller, nodes stand for several.
+    + 2(m-1)/p * bytes/bandwidth. In islands smaller than the largest, nodes stand for several.
 
     Source:
         Mikami et al., "Massively Distributed SGD: ImageNet/ResNet-50 Training in a Flash", 2018,
@@ -35,14 +35,15 @@ class Hierarchical(AllReduce):
     """
 
     kind: Literal["hierarchical"] = "hierarchical"
-    island: PositiveInt = 8
-    """Nodes of an island: the first so many ranks are one, the next another, and so on."""
+    island: PositiveInt | None = None
+    """Nodes of an island: the first so many ranks are one, the next another, and so on. None: those
+    on one switch are an island."""
 
     def messages(
         self, num_bytes: int, ranks: tuple[int, ...], network: Network
     ) -> list[PointToPoint]:
         """Return the messages of all rings."""
-        inside, between = self._rings(num_bytes, ranks)
+        inside, between = self._rings(num_bytes, ranks, network)
         schedule = Schedule()
         for rings, half in _phases(inside, between):
             _add(schedule, [half.rounds(*ring) for ring in rings])
@@ -50,8 +51,8 @@ class Hierarchical(AllReduce):
 
     def flows(self, num_bytes: int, ranks: tuple[int, ...], network: Network) -> list[PointToPoint]:
         """Return a flow from node to node of each ring, where all islands keep step."""
-        inside, between = self._rings(num_bytes, ranks)
-        if len(ranks) % len(inside[0].ranks) or not all(
+        inside, between = self._rings(num_bytes, ranks, network)
+        if len({len(ring.ranks) for ring in inside}) > 1 or not all(
             are_alike([pair for ring in rings for pair in ring_pairs(ring.ranks)], network)
             for rings in (inside, between)
         ):
@@ -62,10 +63,15 @@ class Hierarchical(AllReduce):
                 half.add_flows(schedule, *ring)
         return schedule.messages
 
-    def _rings(self, num_bytes: int, ranks: Sequence[int]) -> tuple[list[_Ring], list[_Ring]]:
+    def _rings(
+        self, num_bytes: int, ranks: Sequence[int], network: Network
+    ) -> tuple[list[_Ring], list[_Ring]]:
         """Return the rings inside islands, and those between: one for each piece of the vector."""
-        islands = [ranks[i : i + self.island] for i in range(0, len(ranks), self.island)]
-        pieces = split(Piece(0, num_bytes), len(islands[0]))
+        if self.island is None:
+            islands = _on_switches(ranks, network)
+        else:
+            islands = [ranks[i : i + self.island] for i in range(0, len(ranks), self.island)]
+        pieces = split(Piece(0, num_bytes), max(map(len, islands)))
         inside, owners = [], []
         for island in islands:
             g = len(island)
@@ -78,6 +84,17 @@ class Hierarchical(AllReduce):
             for equals, piece in zip(zip(*owners, strict=True), pieces, strict=True)
         ]
         return inside, between
+
+
+def _on_switches(ranks: Sequence[int], network: Network) -> list[Sequence[int]]:
+    """Return ``ranks`` by the first switch that they have a link to; alone where there is none."""
+    switches = {
+        link.tail: link.head for link in reversed(network.links) if isinstance(link.head, str)
+    }
+    islands: dict[int | str, list[int]] = {}
+    for rank in ranks:
+        islands.setdefault(switches.get(rank, rank), []).append(rank)
+    return list(islands.values())
 
 
 def _phases(inside: list[_Ring], between: list[_Ring]) -> list[tuple[list[_Ring], ModuleType]]:
