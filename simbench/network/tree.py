@@ -1,7 +1,7 @@
 """Sums up a tree and copies down it, in segments that follow each other as in a pipeline.
 
-A node serves one neighbour of a tree after the other, and a segment starts when the one before it
-has arrived there. Trees work side by side.
+Between two nodes a segment starts when the one before it has arrived. Whether a node talks to
+several of its children at once is the tree's choice. Trees work side by side.
 """
 
 import itertools
@@ -22,6 +22,8 @@ class Tree:
     root: int
     children: dict[int, tuple[int, ...]]
     """Rank -> its children, in the order in which it sends to them; none where it has none."""
+    in_turn: bool
+    """Whether a node sends to one child after the other, and receives from them so."""
 
     def downwards(self) -> list[tuple[int, int]]:
         """Return every (parent, child), level by level."""
@@ -41,12 +43,12 @@ def binomial(ranks: Sequence[int]) -> Tree:
         reach = i & -i if i else 1 << (p - 1).bit_length()
         steps = [1 << bit for bit in reversed(range(reach.bit_length() - 1))]
         children[rank] = tuple(ranks[i + step] for step in steps if i + step < p)
-    return Tree(ranks[0], children)
+    return Tree(ranks[0], children, in_turn=True)
 
 
 def chain(ranks: Sequence[int]) -> Tree:
     """Return the tree in which everybody has one child at most."""
-    return Tree(ranks[0], {a: (b,) for a, b in itertools.pairwise(ranks)})
+    return Tree(ranks[0], {a: (b,) for a, b in itertools.pairwise(ranks)}, in_turn=True)
 
 
 def segments(piece: Piece, segment_bytes: int | None) -> list[Piece]:
@@ -69,11 +71,11 @@ def add_up(messages: list[PointToPoint], tree: Tree, parts: Sequence[Piece]) -> 
     for part in parts:
         got: dict[int, list[int]] = {}
         for parent, child in edges:
-            # After the child's own children, its last segment, and what its parent got last.
             after = {*got.get(child, ())}
-            after |= {
-                index[rank] for index, rank in ((sent, child), (came, parent)) if rank in index
-            }
+            if child in sent:
+                after.add(sent[child])
+            if tree.in_turn and parent in came:
+                after.add(came[parent])
             sent[child] = came[parent] = len(messages)
             got.setdefault(parent, []).append(len(messages))
             messages.append(_message(child, parent, part, after, adds=True))
@@ -96,14 +98,15 @@ def copy_down(
         whole: for each segment, what the root waits for.
     """
     edges = tree.downwards()
-    sent: dict[int, int] = {}
+    sent: dict[tuple[int, int | None], int] = {}
     for number, part in enumerate(parts):
         got = {tree.root: whole[number] if whole else ()}
         for parent, child in edges:
             after = {*got[parent]}
-            if parent in sent:
-                after.add(sent[parent])
-            sent[parent] = len(messages)
+            before = (parent, None if tree.in_turn else child)
+            if before in sent:
+                after.add(sent[before])
+            sent[before] = len(messages)
             got[child] = (len(messages),)
             messages.append(_message(parent, child, part, after, adds=False))
 
