@@ -83,6 +83,7 @@ class Flow:
         "sender",
         "since_ns",
         "tag",
+        "ticket",
         "under_way",
         "weight",
     )
@@ -119,6 +120,8 @@ class Flow:
         """When the last bit is through, if it is on its way at its limit."""
         self.aggregate: Aggregate | None = None
         """Whom it shares with; None while it takes its limit."""
+        self.ticket = 0
+        """Its place in the queue of the aggregate; an earlier one no longer counts."""
         self.tag = 0.0
         """What its aggregate will have been served per weight when this flow is through."""
 
@@ -165,6 +168,7 @@ class Aggregate:
         "level",
         "links",
         "num_flows",
+        "num_tickets",
         "queue",
         "served",
         "since_ns",
@@ -176,6 +180,7 @@ class Aggregate:
         """The contended links of its flows; they may have others, that slow nobody."""
         self.weight = 0
         self.num_flows = 0
+        self.num_tickets = 0
         self.level = 0.0
         """Bit/s per weight."""
         self.bottleneck: SharedLink | None = None
@@ -209,7 +214,9 @@ class Aggregate:
         flow.aggregate = self
         flow.ends_ns = NEVER
         flow.tag = self.served + flow.bits_left / flow.weight
-        heapq.heappush(self.queue, (flow.tag, flow.number, flow))
+        flow.ticket = self.num_tickets
+        self.num_tickets += 1
+        heapq.heappush(self.queue, (flow.tag, flow.ticket, flow))
         self.weight += flow.weight
         self.num_flows += 1
         self.least_limit = min(self.least_limit, limit)
@@ -253,5 +260,5 @@ class Aggregate:
             self.ends_ns = NEVER
 
     def _holds(self, entry: tuple[float, int, Flow]) -> bool:
-        tag, _, flow = entry
-        return flow.aggregate is self and flow.tag == tag
+        _, ticket, flow = entry
+        return flow.aggregate is self and flow.ticket == ticket

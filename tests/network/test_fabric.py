@@ -201,7 +201,6 @@ def test_flows_that_meet_nobody_need_no_rates(monkeypatch):
     monkeypatch.setattr(Sharing, "settle", None)
 
     flows = [(i, (i + 1) % 9, 125, step * 1000) for step in range(3) for i in range(9)]
+    arrived_ns = arrivals(Star(bandwidth=GBIT, latency=5), 9, flows)
 
-    assert (
-        arrivals(Star(bandwidth=GBIT, latency=0), 9, flows) == [1000] * 9 + [2000] * 9 + [3000] * 9
-    )
+    assert arrived_ns == [1005] * 9 + [2005] * 9 + [3005] * 9
