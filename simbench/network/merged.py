@@ -30,14 +30,14 @@ def share_no_link(pairs: Sequence[tuple[int, int]], network: Network) -> bool:
 
     One ring of flows then takes as long as its messages: of all chains of messages that wait for
     each other, one of those that stay between the slowest pair is the longest, and that is the
-    pair's flow, with all its latencies and bytes.
+    pair's flow, with all its latencies and bytes. Where latencies vary, that isn't so.
     """
     taken: set[int] = set()
     for sender, receiver in pairs:
-        links = network.path(sender, receiver).links
-        if not taken.isdisjoint(links):
+        path = network.path(sender, receiver)
+        if path.jitter_ns or not taken.isdisjoint(path.links):
             return False
-        taken.update(links)
+        taken.update(path.links)
     return True
 
 
@@ -45,9 +45,12 @@ def are_alike(pairs: Sequence[tuple[int, int]], network: Network) -> bool:
     """Return whether equal transfers between ``pairs`` of nodes take the same time, all at once.
 
     Rings of flows then take as long as their messages, which keep step, though they may share
-    links; and what comes after them starts at the same moment everywhere.
+    links; and what comes after them starts at the same moment everywhere. Where latencies vary, that
+    isn't so.
     """
     paths = [network.path(sender, receiver) for sender, receiver in pairs]
+    if any(path.jitter_ns for path in paths):
+        return False
     rates = max_min_rates([path.links for path in paths], [link.rate_bps for link in network.links])
     return len({path.latency_ns for path in paths}) <= 1 and len(set(rates)) <= 1
 

@@ -123,6 +123,7 @@ def test_flows_take_as_long_as_messages_anywhere(collective, twelfth_bytes, topo
         (Ring(), RingOfLinks(), 12),
         (Ring(), Instant(), 12),
         (Ring(simulate="messages"), Star(), 12 * 22),
+        (Ring(), Star(jitter=1000), 12 * 22),
         (Hierarchical(), Islands(islands=3, size=4), 4 * 12),
         (Hierarchical(island=4), Star(), 4 * 12),
     ],

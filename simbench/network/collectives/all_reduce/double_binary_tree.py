@@ -23,7 +23,7 @@ class DoubleBinaryTree(AllReduce):
     """
 
     kind: Literal["double_binary_tree"] = "double_binary_tree"
-    segment: Bytes | None = 2**20
+    segment: Bytes | None = 2**17
     """Size of the segments that are passed on one by one, 64 at most; none: the whole at once."""
 
     def messages(

@@ -20,7 +20,7 @@ class Chain(Broadcast):
     """
 
     kind: Literal["chain"] = "chain"
-    segment: Bytes | None = 2**20
+    segment: Bytes | None = 2**17
     """Size of the segments that are passed on one by one, 64 at most; none: the whole at once."""
 
     def messages(
