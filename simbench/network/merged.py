@@ -45,8 +45,8 @@ def are_alike(pairs: Sequence[tuple[int, int]], network: Network) -> bool:
     """Return whether equal transfers between ``pairs`` of nodes take the same time, all at once.
 
     Rings of flows then take as long as their messages, which keep step, though they may share
-    links; and what comes after them starts at the same moment everywhere. Where latencies vary, that
-    isn't so.
+    links; and what comes after them starts at the same moment everywhere. Where latencies vary,
+    that isn't so.
     """
     paths = [network.path(sender, receiver) for sender, receiver in pairs]
     if any(path.jitter_ns for path in paths):
