@@ -112,7 +112,7 @@ class Simulation:
         flops = task.step_flops
         self.world = World(
             clock=self.clock,
-            fabric=Fabric(self.clock, scenario.network, self.num_nodes),
+            fabric=Fabric(self.clock, scenario.network, self.num_nodes, seed=seed),
             all_reduce=scenario.all_reduce,
             servers=range(num_workers, self.num_nodes),
             training=self._training,

@@ -9,6 +9,7 @@ from simpy.events import Event
 
 from simbench.clock import Clock
 from simbench.network.flow import NEVER, Aggregate, Flow, Route
+from simbench.network.latency_jitter import LatencyJitter
 from simbench.network.sharing import Sharing
 from simbench.network.topology import Network, NoRouteError, Path, Topology
 
@@ -36,8 +37,10 @@ class Fabric:
     else that happens at that moment.
     """
 
-    def __init__(self, clock: Clock, topology: Topology, num_nodes: int) -> None:
+    def __init__(self, clock: Clock, topology: Topology, num_nodes: int, *, seed: int = 0) -> None:
+        """Build the network; ``seed`` is that of the jitter of its links."""
         self._clock = clock
+        self._jitter = LatencyJitter(seed)
         self.network = Network(topology, num_nodes)
         self._sharing = Sharing([link.rate_bps for link in self.network.links])
         self._routes: dict[tuple[int, int, int], Route] = {}
@@ -87,6 +90,8 @@ class Fabric:
         )
         self._num_flows += 1
         wait_ns = route.latency_ns * hops_in_turn + delay_ns
+        if route.jitter_ns:
+            wait_ns += self._jitter.extra_ns(sender, receiver, route.jitter_ns, hops_in_turn)
         if route is _NO_ROUTE:
             self._at(self._clock.now_ns).lost.append((flow, num_bytes))
         elif wait_ns:
@@ -171,7 +176,7 @@ class Fabric:
         except NoRouteError:
             return _NO_ROUTE
         links = tuple([self._sharing.link(index) for index in path.links])
-        route = Route(links, path.latency_ns)
+        route = Route(links, path.latency_ns, path.jitter_ns)
         self._routes[sender, receiver, way] = route
         return route
 

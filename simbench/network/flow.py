@@ -55,11 +55,14 @@ class SharedLink:
 class Route:
     """The way from one node to another."""
 
-    __slots__ = ("latency_ns", "links", "num_bytes")
+    __slots__ = ("jitter_ns", "latency_ns", "links", "num_bytes")
 
-    def __init__(self, links: tuple[SharedLink, ...], latency_ns: int) -> None:
+    def __init__(
+        self, links: tuple[SharedLink, ...], latency_ns: int, jitter_ns: tuple[int, ...] = ()
+    ) -> None:
         self.links = links
         self.latency_ns = latency_ns
+        self.jitter_ns = jitter_ns
         self.num_bytes = 0
         """What has come through."""
 

@@ -37,15 +37,13 @@ def read_cables(path: str) -> tuple[Link, ...]:
             what = f"{first['loc'][0]}: " if first["loc"] else ""
             message = first["msg"].removeprefix("Value error, ")
             raise GraphFileError(f"edge {tail} - {head}: {what}{message}") from None
+        if cable.bandwidth_back is not None:
+            raise GraphFileError(
+                f"edge {tail} - {head}: bandwidth_back: which way is back isn't known here; write "
+                "a directed graph with an edge each way"
+            )
         forth, back = cable.cable(_place(tail), _place(head))
-        if graph.is_directed():
-            if cable.bandwidth_back is not None:
-                raise GraphFileError(
-                    f"edge {tail} - {head}: bandwidth_back has no effect in a directed graph"
-                )
-            links.append(forth)
-        else:
-            links += forth, back
+        links += (forth,) if graph.is_directed() else (forth, back)
     return tuple(links)
 
 
@@ -54,6 +52,8 @@ def _read(path: str) -> Any:
         if not path.endswith(".json"):
             return nx.read_graphml(path)
         data = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise GraphFileError("expected a mapping of nodes and edges")
         # networkx wrote "links" before version 3.4.
         return nx.node_link_graph(data, edges="edges" if "edges" in data else "links")
     except (ParseError, ValueError, KeyError, TypeError, nx.NetworkXError) as error:

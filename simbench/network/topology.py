@@ -3,9 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-import networkx as nx
-
-from simbench.network.layouts import Layout
+from simbench.network.layouts import Layout, springs
 from simbench.network.routing import Link, ShortestPaths
 from simbench.spec import Spec
 
@@ -59,10 +57,7 @@ class Topology(Spec, ABC):
 
     def layout(self, num_nodes: int) -> Layout:
         """Return where every node and switch stands in a drawing; by default as springs settle."""
-        graph = nx.Graph((link.tail, link.head) for link in self.links(num_nodes))
-        graph.add_nodes_from(range(num_nodes))
-        settled = nx.spring_layout(graph, seed=0, iterations=200)
-        return {place: (float(x), float(y)) for place, (x, y) in settled.items()}
+        return springs([(each.tail, each.head) for each in self.links(num_nodes)], range(num_nodes))
 
 
 class NoRouteError(Exception):

@@ -183,20 +183,23 @@ def rounds_s(simulation, count):
 
 @pytest.fixture(scope="module")
 def hundred_mb(scenario):
-    """Make a scenario of 25 million parameters on 8 workers; it takes seconds to check one."""
-    made = scenario(nodes=8, dimension=25_000_000, step_ns=10**9, network=TEN_GBIT)
-    return lambda **changes: made.model_copy(update=changes)
+    """Return a scenario of 25 million parameters on 8 workers; it takes seconds to check one."""
+    return scenario(nodes=8, dimension=25_000_000, step_ns=10**9, network=TEN_GBIT)
+
+
+def changed(scenario, **changes):
+    return scenario.model_copy(update=changes)
 
 
 @pytest.mark.parametrize(("collective", "expected_s"), GOLDEN.items(), ids=str)
 def test_golden_times_of_a_scenario(hundred_mb, simulation, collective, expected_s):
-    world = simulation(hundred_mb(all_reduce=collective, strategies={"only": Averaging()}))
+    world = simulation(changed(hundred_mb, all_reduce=collective, strategies={"only": Averaging()}))
 
     assert rounds_s(world, 2) == pytest.approx([expected_s] * 2, rel=1e-6)
 
 
 def test_golden_one_server_push_then_pull(hundred_mb, simulation):
-    server = simulation(hundred_mb(strategies={"only": ParameterServer()}))
+    server = simulation(changed(hundred_mb, strategies={"only": ParameterServer()}))
 
     assert rounds_s(server, 2) == pytest.approx([1.280100] * 2, rel=1e-6)
     pushes = [m for m in server.world.messages if m.tag == "push"]

@@ -52,8 +52,8 @@ class Graph(Topology):
     """The cables; by default, and without a file, two racks of four nodes and a trunk."""
     file: InputFile | None = None
     """A GraphML file or a node-link JSON file (``.json``), as networkx writes them. Its edges have
-    the attributes ``bandwidth``, ``bandwidth_back``, ``latency``, ``jitter`` and ``loss``, with
-    units; in a directed graph an edge is one direction."""
+    the attributes ``bandwidth``, ``latency``, ``jitter`` and ``loss``, with units; in a directed
+    graph an edge is one direction."""
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> "Graph":

@@ -75,10 +75,8 @@ class Islands(SwitchedTopology):
             f"island {island}": range(island * self.size, (island + 1) * self.size)
             for island in range(self.islands)
         }
-        layout = clusters(members, "core" if self.islands > 1 or num_nodes > num_workers else None)
-        for index, server in enumerate(range(num_workers, num_nodes)):
-            layout[server] = (0.25 * index, -0.45)
-        return layout
+        servers = range(num_workers, num_nodes)
+        return clusters(members, "core" if self.islands > 1 or servers else None, servers)
 
     def _hang(self, place: int | str) -> tuple[Link, Link]:
         up, down = halved(self.latency_between, self.jitter_between)

@@ -70,11 +70,14 @@ class Torus(DirectTopology):
         for place in itertools.product(*map(range, self.dims)):
             x, y = float(place[0]), float(place[-1])
             depth = float(place[1]) if len(place) == 3 else 0.0
-            middle_x, middle_y = (self.dims[0] - 1) / 2, (self.dims[-1] - 1) / 2
-            bend_x = 0.1 * ((y - middle_y) ** 2 - middle_y**2) * (self.dims[-1] > 2)
-            bend_y = 0.1 * ((x - middle_x) ** 2 - middle_x**2) * (self.dims[0] > 2)
-            layout[self.rank(place)] = (x - bend_x + 0.37 * depth, y - bend_y + 0.29 * depth)
+            bulge_x, bulge_y = _bulge(y, self.dims[-1]), _bulge(x, self.dims[0])
+            layout[self.rank(place)] = (x + bulge_x + 0.37 * depth, y + bulge_y + 0.29 * depth)
         for server in range(self.size, num_nodes):
             x, y = layout[(server - self.size) % self.size]
             layout[server] = (x - 0.7, y - 0.7)
         return layout
+
+
+def _bulge(position: float, length: int) -> float:
+    """Return how far a line of ``length`` places bends at ``position``: most in the middle."""
+    return 0.25 * (1 - (2 * position / (length - 1) - 1) ** 2) if length > 2 else 0.0

@@ -9,8 +9,17 @@ from simbench.network.cabling import Probability, SwitchedTopology
 from simbench.network.clouds import AWS_REGIONS, aws
 from simbench.network.layouts import Layout, clusters
 from simbench.network.routing import Link, Place
-from simbench.spec import misfit, unknown_name
+from simbench.spec import Spec, misfit, unknown_name
 from simbench.units import BitsPerSecond, Nanoseconds
+
+
+class Region(Spec):
+    """A place with nodes."""
+
+    name: str = "us-west-2"
+    """Of your own, or the provider's where figures are looked up."""
+    nodes: PositiveInt = 4
+    """Nodes there."""
 
 
 class WAN(SwitchedTopology):
@@ -25,10 +34,10 @@ class WAN(SwitchedTopology):
     """
 
     kind: Literal["wan"] = "wan"
-    regions: dict[str, PositiveInt] = Field(
-        default={"us-west-2": 4, "eu-central-1": 4}, min_length=1
+    regions: tuple[Region, ...] = Field(
+        default=(Region(), Region(name="eu-central-1")), min_length=1
     )
-    """Name and number of nodes of each region."""
+    """The regions, in the order of ranks."""
     latency_between: tuple[tuple[Nanoseconds | None, ...], ...] | None = None
     """Matrix of latencies from region to region, one way; by default those of ``table``."""
     bandwidth_between: tuple[tuple[BitsPerSecond | None, ...], ...] | None = None
@@ -42,14 +51,19 @@ class WAN(SwitchedTopology):
 
     @model_validator(mode="after")
     def _matrices_fit(self) -> "WAN":
-        names = list(self.regions)
+        names = self._names
+        if len(set(names)) < len(names):
+            raise misfit(("regions",), f"each has a name of its own; got {', '.join(names)}")
         for key in ("latency_between", "bandwidth_between"):
             matrix = getattr(self, key)
             if matrix is None:
                 for name in names:
                     if name not in AWS_REGIONS:
                         unknown = unknown_name(name, list(AWS_REGIONS), "region of AWS")
-                        raise misfit(("regions", name), f"{unknown.message()}; or give {key}")
+                        raise misfit(
+                            ("regions", names.index(name), "name"),
+                            f"{unknown.message()}; or give {key}",
+                        )
                 continue
             if [len(row) for row in matrix] != [len(names)] * len(names):
                 lengths = ", ".join(str(len(row)) for row in matrix)
@@ -70,7 +84,7 @@ class WAN(SwitchedTopology):
 
     def check(self, num_workers: int, num_servers: int) -> None:
         """Refuse regions that hold another number of nodes."""
-        total = sum(self.regions.values())
+        total = sum(region.nodes for region in self.regions)
         if total != num_workers:
             raise misfit(("regions",), f"they hold {total} nodes; the cluster has {num_workers}")
         super().check(num_workers, num_servers)
@@ -79,7 +93,7 @@ class WAN(SwitchedTopology):
         """Return up and down of every node, then the links between regions, row by row."""
         homes = self._homes(num_nodes)
         links = [link for rank in range(num_nodes) for link in self.attach(rank, homes[rank])]
-        for one, other in itertools.permutations(self.regions, 2):
+        for one, other in itertools.permutations(self._names, 2):
             latency_ns, rate_bps = self._between(one, other)
             links.append(
                 Link(one, other, rate_bps, latency_ns, self.jitter_between, self.loss_between)
@@ -88,19 +102,22 @@ class WAN(SwitchedTopology):
 
     def layout(self, num_nodes: int) -> Layout:
         """Return the regions on a circle."""
-        members: dict[Place, list[Place]] = {name: [] for name in self.regions}
+        members: dict[Place, list[Place]] = {name: [] for name in self._names}
         for rank, home in enumerate(self._homes(num_nodes)):
             members[home].append(rank)
         return clusters(members)
 
+    @property
+    def _names(self) -> list[str]:
+        return [region.name for region in self.regions]
+
     def _homes(self, num_nodes: int) -> list[str]:
         """Return the region of each node."""
-        homes = [name for name, count in self.regions.items() for _ in range(count)]
+        homes = [region.name for region in self.regions for _ in range(region.nodes)]
         return homes + [homes[0]] * (num_nodes - len(homes))
 
     def _between(self, one: str, other: str) -> tuple[int, int]:
-        places = list(self.regions)
-        row, column = places.index(one), places.index(other)
+        row, column = self._names.index(one), self._names.index(other)
         latencies_ns, rates_bps = self.latency_between, self.bandwidth_between
         latency_ns = aws(one, other)[0] if latencies_ns is None else latencies_ns[row][column]
         rate_bps = aws(one, other)[1] if rates_bps is None else rates_bps[row][column]
