@@ -319,3 +319,40 @@ def versions(simulation):
     while simulation.advance():
         pass
     return simulation.versions
+
+
+def test_servers_of_an_all_reduce_are_machines_that_only_it_uses(scenario, simulation):
+    strategies = {"averaging": Averaging(), "server": ParameterServer()}
+    made = scenario(nodes=3, all_reduce=Servers(servers=2), strategies=strategies, network=Star())
+    averaging = simulation(changed(made, strategies={"only": Averaging()}))
+    server = simulation(changed(made, strategies={"only": ParameterServer()}))
+
+    assert averaging.advance()
+    assert averaging.advance()
+    assert (averaging.num_nodes, server.num_nodes) == (5, 4)
+    sent = {(m.sender, m.receiver, m.num_bytes) for m in averaging.world.messages}
+    half = 10 * 4 // 2
+    pushes = {(worker, server, half) for worker in range(3) for server in (3, 4)}
+    assert sent == pushes | {(b, a, n) for a, b, n in pushes}
+
+
+@pytest.mark.parametrize("collective", [Ring(simulate="messages"), Binomial(), Auto()], ids=str)
+def test_a_scenario_counts_the_bytes_of_messages(scenario, simulation, collective):
+    world = simulation(
+        scenario(
+            nodes=4,
+            all_reduce=collective,
+            strategies={"only": Averaging()},
+            network=Star(),
+            stop=Stop(updates=1),
+        )
+    )
+    versions(world)
+
+    messages = world.world.messages
+    assert world.world.payload_bytes == sum(message.num_bytes for message in messages)
+    expected = collective.transfers(40, (0, 1, 2, 3), world.world.fabric.network)
+    assert sorted((m.sender, m.receiver, m.num_bytes) for m in messages) == sorted(
+        (each.sender, each.receiver, each.num_bytes) for each in expected
+    )
+    assert all(message.number in world.world.arrivals for message in messages)
