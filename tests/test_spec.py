@@ -15,7 +15,7 @@ from simbench.learning.model import Model
 from simbench.learning.models.gpt import GPT
 from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.optimizer import Optimizer
-from simbench.network.collective import AllReduce
+from simbench.network.collective import AllGather, AllReduce, Broadcast, Reduce, ReduceScatter
 from simbench.network.topology import Topology
 from simbench.spec import InputFile, OneOf, Spec, discover, dump_by_contents
 from simbench.strategy import Strategy
@@ -26,7 +26,11 @@ FOLDERS = {
     "simbench.learning.datasets": Dataset,
     "simbench.learning.models": Model,
     "simbench.learning.optimizers": Optimizer,
-    "simbench.network.collectives": AllReduce,
+    "simbench.network.collectives.all_gather": AllGather,
+    "simbench.network.collectives.all_reduce": AllReduce,
+    "simbench.network.collectives.broadcast": Broadcast,
+    "simbench.network.collectives.reduce": Reduce,
+    "simbench.network.collectives.reduce_scatter": ReduceScatter,
     "simbench.network.topologies": Topology,
     "simbench.strategies": Strategy,
 }
