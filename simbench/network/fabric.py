@@ -9,7 +9,7 @@ from simpy.events import Event
 
 from simbench.clock import Clock
 from simbench.network.agenda import Agenda
-from simbench.network.flow import NEVER, Flow, Route, SharedLink
+from simbench.network.flow import Flow, Route, SharedLink
 from simbench.network.sharing import Sharing
 from simbench.network.topology import Network, NoRouteError, Path, Topology
 
@@ -30,11 +30,11 @@ class Fabric:
     def __init__(self, clock: Clock, topology: Topology, num_nodes: int) -> None:
         self._clock = clock
         self.network = Network(topology, num_nodes)
-        self._sharing = Sharing([link.rate_bps for link in self.network.links])
         self._routes: dict[tuple[int, int, int], Route] = {}
         self._retired: dict[tuple[int, int, tuple[SharedLink, ...]], Route] = {}
         """Routes as they were before links or nodes failed or were mended: they may come back."""
         self._agenda = Agenda(clock, self._happen)
+        self._sharing = Sharing([link.rate_bps for link in self.network.links], self._agenda.end)
         self._settling = False
         self._num_flows = 0
         self._down_links: frozenset[int] = frozenset()
@@ -86,7 +86,7 @@ class Fabric:
             finished()
         else:
             self._sharing.join(flow, now_ns)
-            self._see_to_changes()
+            self._settle_last()
         return flow
 
     def cap(self, flow: Flow, rate_bps: int | None) -> None:
@@ -94,12 +94,12 @@ class Fabric:
         flow.cap_bps = rate_bps
         if flow.under_way:
             self._sharing.limit(flow, self._clock.now_ns)
-            self._see_to_changes()
+            self._settle_last()
 
     def set_rate(self, link: int, rate_bps: int) -> None:
         """From now on, ``link`` carries ``rate_bps``; with 0, its flows stand still."""
         self._sharing.set_rate(self._sharing.link(link), rate_bps, self._clock.now_ns)
-        self._see_to_changes()
+        self._settle_last()
 
     # -- failures
 
@@ -127,7 +127,7 @@ class Fabric:
             if flow.under_way:
                 self._sharing.leave(flow, now_ns)
         self._agenda.strike(frozenset(victims))
-        self._see_to_changes()
+        self._settle_last()
         for flow, bytes_left in lost:
             flow.route.num_bytes += flow.num_bytes - bytes_left
             _tell_loss(flow, bytes_left)
@@ -193,16 +193,11 @@ class Fabric:
             if next_ns is None or next_ns > now_ns:
                 # Nothing else happens at this moment.
                 self._sharing.settle(now_ns)
-        self._see_to_changes()
+            else:
+                self._settle_last()
 
-    def _see_to_changes(self) -> None:
-        """Note ends that are known anew; see to it that rates are worked out."""
-        foreseen = self._sharing.foreseen
-        if foreseen:
-            for each in foreseen:
-                if each.ends_ns != NEVER:
-                    self._agenda.end(each)
-            foreseen.clear()
+    def _settle_last(self) -> None:
+        """See to it that rates are worked out after all that happens now, if they must be."""
         if self._sharing.dirty and not self._settling:
             self._settling = True
             event = Event(self._clock)
@@ -212,7 +207,6 @@ class Fabric:
     def _settle(self, _: Event) -> None:
         self._settling = False
         self._sharing.settle(self._clock.now_ns)
-        self._see_to_changes()
 
 
 def _tell_loss(flow: Flow, bytes_left: int) -> None:
