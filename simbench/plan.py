@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 from simbench.execution.memo import Memo
 from simbench.execution.values import in_order
+from simbench.network.fabric import Fabric
 from simbench.records import Span
+from simbench.report.bundles import LinkUse
 from simbench.scenario import Scenario
 from simbench.simulation import Simulation
 
@@ -36,6 +38,13 @@ class StrategyPlan(NamedTuple):
     """Gradients behind the evaluations until then."""
     gradients_known: int
     """Of those, how many the memo makes needless."""
+    links: tuple[LinkUse, ...]
+    """Every link, and the share of its capacity that messages took which had arrived by the end."""
+
+    @property
+    def busiest(self) -> LinkUse | None:
+        """The link of the largest share; None without any."""
+        return max(self.links, key=lambda link: link.share, default=None)
 
 
 def plan(
@@ -94,6 +103,20 @@ def _sum_up(simulation: Simulation, counted: Counter[bool]) -> StrategyPlan:
         sum(staleness) / len(staleness) if staleness else 0.0,
         counted[True] + counted[False],
         counted[True],
+        _link_uses(simulation.world.fabric, end_ns),
+    )
+
+
+def _link_uses(fabric: Fabric, end_ns: int) -> tuple[LinkUse, ...]:
+    carried = fabric.carried_bytes()
+    return tuple(
+        LinkUse(
+            link.tail,
+            link.head,
+            link.rate_bps,
+            8e9 * carried.get(index, 0) / (link.rate_bps * end_ns),
+        )
+        for index, link in enumerate(fabric.network.links)
     )
 
 

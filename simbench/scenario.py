@@ -114,13 +114,14 @@ class Scenario(Spec):
 
     def _check_network(self) -> None:
         """Refuse a network that can't be built for these nodes, or says what has no effect."""
-        own_machine = any(each.server_place == "own_machine" for each in self.strategies.values())
-        num_nodes = self.cluster.nodes + own_machine
+        own_machines = [each.server_place == "own_machine" for each in self.strategies.values()]
+        num_servers = int(any(own_machines))
         try:
-            self.network.check(num_nodes)
+            self.network.check(self.cluster.nodes, num_servers)
         except ValidationError as error:
             first = error.errors()[0]
             raise misfit(("network", *first["loc"]), first["msg"]) from None
+        num_nodes = self.cluster.nodes + num_servers
         if any(link.loss for link in self.network.links(num_nodes)):
             raise misfit(
                 ("network",),

@@ -161,8 +161,10 @@ def _explain(
         elif isinstance(inner, CommentedSeq) and isinstance(key, int) and key < len(inner):
             line = inner.lc.item(key)[0] + 1
             inner = inner[key]
+        elif isinstance(inner, CommentedMap) and key == inner.get("kind"):
+            continue  # by which pydantic tells the members of a choice apart
         elif error["type"] != "misfit" and (error["type"] != "missing" or key != location[-1]):
-            continue  # the kind by which pydantic tells the members of a choice apart
+            continue
         keys.append(str(key))
     where = f"{path}:{line}"
     for each in laid_over:

@@ -112,7 +112,7 @@ class Simulation:
         flops = task.step_flops
         self.world = World(
             clock=self.clock,
-            fabric=Fabric(self.clock, scenario.network, self.num_nodes),
+            fabric=Fabric(self.clock, scenario.network, self.num_nodes, seed=seed),
             all_reduce=scenario.all_reduce,
             training=self._training,
             num_workers=num_workers,

@@ -34,6 +34,7 @@ from simbench.learning.task import Task
 from simbench.network.collective import AllReduce
 from simbench.network.sharing import max_min_rates
 from simbench.network.topologies.instant import Instant
+from simbench.network.topologies.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Network, Topology
 from simbench.scenario import Scenario, Stop
@@ -76,8 +77,9 @@ def check_topology(topology: Topology, num_nodes: int = 8) -> None:
     together, be the same when asked for again, and share its links as max-min fairness says. A
     server's machine has a place beside the ``num_nodes`` workers.
     """
-    for count in (num_nodes, num_nodes + 1):
-        topology.check(count)
+    for num_servers in (0, 1):
+        topology.check(num_nodes, num_servers)
+        count = num_nodes + num_servers
         network = Network(topology, count)
         assert network.links == topology.links(count), f"{topology.kind}: links that vary"
         for link in network.links:
@@ -258,6 +260,7 @@ def small_scenarios(draw: st.DrawFn, strategy: st.SearchStrategy[Strategy]) -> S
     machine = Fixed(step_time=draw(st.integers(1, 50)) * MS, jitter=jitter)
     slow = [Straggler(nodes=(nodes - 1,), slowdown=draw(st.floats(1, 5)))]
     star = Star(bandwidth=draw(st.integers(10**5, 10**9)), latency=draw(st.integers(0, 20)) * MS)
+    ring = Ring(bandwidth=star.fastest_bps, latency=star.fastest_bps % 10**7, jitter=MS)
     model = Quadratic(
         dimension=draw(st.integers(1, 40)),
         optimum=tuple(optima),
@@ -274,7 +277,7 @@ def small_scenarios(draw: st.DrawFn, strategy: st.SearchStrategy[Strategy]) -> S
             dtype="float64",
         ),
         cluster=Cluster(nodes=nodes, machine=machine, stragglers=tuple(slow)),
-        network=draw(st.sampled_from([star, Instant()])),
+        network=draw(st.sampled_from([star, ring, Instant()])),
         evaluate_every=draw(st.integers(1, 4)),
         stop=Stop(updates=draw(st.integers(2, 12))),
         seeds=(draw(st.integers(0, 2**20)),),

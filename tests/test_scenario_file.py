@@ -414,7 +414,7 @@ def test_of_two_settings_the_later_one_counts(file):
             (
                 "--set network.latncy: network.latncy: unknown key 'latncy'; did you "
                 "mean 'latency'? "
-                "(known: kind, bandwidth, latency)"
+                "(known: kind, bandwidth, bandwidth_down, latency, jitter, loss)"
             ),
         ),
         (

@@ -21,8 +21,15 @@ LATENCY_S = 5e-5  # of each of the two links on a way
 def main() -> None:
     """Run and print."""
     nodes, all_reduces, style = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    engine = simgrid.Engine(["ring", "--cfg=network/model:CM02", "--cfg=network/crosstraffic:0",
-                             "--cfg=network/TCP-gamma:1e30", "--log=root.thresh:critical"])
+    engine = simgrid.Engine(
+        [
+            "ring",
+            "--cfg=network/model:CM02",
+            "--cfg=network/crosstraffic:0",
+            "--cfg=network/TCP-gamma:1e30",
+            "--log=root.thresh:critical",
+        ]
+    )
     hosts = star(nodes)
     num_steps = 2 * (nodes - 1) * all_reduces
     chunk = NUM_BYTES // nodes

@@ -1,6 +1,7 @@
 """``simbench plan``: the clock plane alone, without training."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -11,6 +12,7 @@ from simbench.cli._terminal import err, out
 
 if TYPE_CHECKING:
     from simbench.plan import StrategyPlan
+    from simbench.scenario import Scenario
 
 
 def command(
@@ -18,17 +20,28 @@ def command(
     sets: terminal.Sets = None,
     seed: terminal.Seeds = None,
     cache: terminal.CacheFolder = None,
+    draw: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw the network and the use of its links (.svg or .png).",
+            show_default=False,
+        ),
+    ] = None,
     as_json: terminal.AsJson = False,
 ) -> None:
     """Tell what each strategy costs in virtual time and bytes until the budget, without training.
 
-    Strategies whose course depends on a loss are refused. --json tells more, seed by seed.
+    Strategies whose course depends on a loss are refused. --json tells more, seed by seed. A
+    drawing has one panel per strategy, of its first seed.
     """
     from simbench.execution.identity import fingerprint
     from simbench.plan import plan
     from simbench.simulation import join_fingerprint
 
     scenario = terminal.read_scenario(scenario_file, sets, seed)
+    if draw is not None:
+        _check_drawing(draw, scenario)
     here = join_fingerprint(fingerprint("cpu"))
     plans: dict[str, list[StrategyPlan]] = {}
     with (
@@ -40,14 +53,44 @@ def command(
             plans[strategy] = [plan(scenario, strategy, s, memo, here) for s in scenario.seeds]
     every = [each for seeds in plans.values() for each in seeds]
     if as_json:
-        terminal.print_json([each._asdict() for each in every])
+        terminal.print_json([_facts(each) for each in every])
     else:
         _print(scenario.name, plans, len(scenario.seeds))
+    if draw is not None:
+        _draw(draw, scenario, {name: seeds[0] for name, seeds in plans.items()})
+        terminal.say(f"drawing: {draw}")
     stuck = {each.strategy: each.stuck for each in every if each.stuck}
     for strategy, waiting in stuck.items():
         terminal.complain(f"{strategy} gets stuck: {waiting}")
     if stuck:
         raise typer.Exit(1)
+
+
+def _facts(plan: "StrategyPlan") -> dict[str, Any]:
+    """Return what a program may want to know; of the links only the busiest."""
+    facts = plan._asdict()
+    del facts["links"]
+    busiest = plan.busiest
+    return {**facts, "busiest_link": None if busiest is None else busiest._asdict()}
+
+
+def _check_drawing(file: Path, scenario: "Scenario") -> None:
+    if file.suffix not in (".svg", ".png"):
+        raise terminal.RequestError(f"--draw {file}: expected a file that ends in .svg or .png")
+    terminal.check_writable(file.parent)
+    if not scenario.network.links(scenario.cluster.nodes):
+        raise terminal.RequestError(f"--draw: {scenario.network.kind} has no links to draw")
+
+
+def _draw(file: Path, scenario: "Scenario", plans: dict[str, "StrategyPlan"]) -> None:
+    from simbench.report.figure import picture
+    from simbench.report.network_map import MapPanel, draw_map
+
+    workers = scenario.cluster.nodes
+    positions = scenario.network.layout(max(plan.machines for plan in plans.values()))
+    panels = [MapPanel(name, plan.links) for name, plan in plans.items()]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(picture(lambda: draw_map(panels, positions, workers), file.suffix[1:]))
 
 
 def _print(name: str, plans: dict[str, list["StrategyPlan"]], num_seeds: int) -> None:

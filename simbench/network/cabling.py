@@ -3,7 +3,7 @@
 from abc import ABC
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from simbench.network.routing import Link, Place
 from simbench.network.topology import Topology
@@ -11,6 +11,20 @@ from simbench.spec import Spec, misfit
 from simbench.units import BitsPerSecond, BitsPerSecondEach, Nanoseconds, NanosecondsEach
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _probabilities(value: object) -> object:
+    # A union of pydantic's own would tell what is wrong once for each of its members.
+    for each in value if isinstance(value, tuple | list) else (value,):
+        if isinstance(each, bool) or not isinstance(each, int | float) or not 0 <= each < 1:
+            raise ValueError(
+                f"expected a number from 0 to below 1, or a list of them; got {each!r}"
+            )
+    return value
+
+
+ProbabilityEach = Annotated[float | tuple[float, ...], BeforeValidator(_probabilities)]
+"""A probability for all nodes, or a list with one for each."""
 
 
 class Wire(Spec, ABC):
@@ -47,8 +61,8 @@ class DirectTopology(Wire, Topology, ABC):
 class SwitchedTopology(Topology, ABC):
     """Nodes that each hang on one switch by a link, which may differ from node to node.
 
-    A list has a value for each node, in the order of ranks; the machine of a server, where it has
-    one of its own, is the last.
+    A list has a value for each node in the order of ranks: workers, then servers on machines of
+    their own.
     """
 
     bandwidth: BitsPerSecondEach = 10**9
@@ -60,37 +74,62 @@ class SwitchedTopology(Topology, ABC):
     nodes differ, it is the mean of the two."""
     jitter: NanosecondsEach = 0
     """Mean extra latency of a message on that way: half of it exponential on each link."""
-    loss: Probability | tuple[Probability, ...] = 0.0
+    loss: ProbabilityEach = 0.0
     """Probability that a packet is lost on a node's link."""
 
-    def check(self, num_nodes: int) -> None:
+    def check(self, num_workers: int, num_servers: int) -> None:
         """Refuse also a list that has a value too few or too many."""
         for key in SwitchedTopology.model_fields:
             values = getattr(self, key)
-            if isinstance(values, tuple) and len(values) != num_nodes:
+            if isinstance(values, tuple) and len(values) != num_workers + num_servers:
+                servers = f" and {num_servers} on server machines" if num_servers else ""
                 raise misfit(
                     (key,),
-                    f"expected one value, or one for each of {num_nodes} nodes (a server on its "
-                    f"own machine is the last); got {len(values)}",
+                    f"expected one value, or one for each of {num_workers} nodes{servers}; got "
+                    f"{len(values)}",
                 )
-        self.links(num_nodes)
+        self.links(num_workers + num_servers)
 
     def attach(self, rank: int, switch: str) -> tuple[Link, Link]:
         """Return the link of node ``rank`` up to its switch, and down."""
         up_bps = _of(self.bandwidth, rank)
         down_bps = up_bps if self.bandwidth_down is None else _of(self.bandwidth_down, rank)
-        latency_ns, jitter_ns = _of(self.latency, rank), _of(self.jitter, rank)
         loss = self.loss[rank] if isinstance(self.loss, tuple) else self.loss
-        # Half up, half down; where that is between two nanoseconds the sum is still exact.
+        halves = halved(_of(self.latency, rank), _of(self.jitter, rank))
         return (
-            Link(rank, switch, up_bps, -(-latency_ns // 2), -(-jitter_ns // 2), loss),
-            Link(switch, rank, down_bps, latency_ns // 2, jitter_ns // 2, loss),
+            Link(rank, switch, up_bps, *halves[0], loss),
+            Link(switch, rank, down_bps, *halves[1], loss),
         )
+
+    @property
+    def fastest_bps(self) -> int:
+        """Rate of the fastest node's link."""
+        return max(self.bandwidth) if isinstance(self.bandwidth, tuple) else self.bandwidth
+
+
+class TieredTopology(SwitchedTopology, ABC):
+    """Switches above switches, joined by links that are all alike but for their rates."""
+
+    trunk_latency: Nanoseconds = 0
+    """From one switch to the next, one way."""
+    trunk_jitter: Nanoseconds = 0
+    """Mean of the exponential extra latency of a message from one switch to the next."""
+    trunk_loss: Probability = 0.0
+    """Probability that a packet is lost between two switches."""
+
+    def trunk(self, lower: str, upper: str, rate_bps: int) -> tuple[Link, Link]:
+        """Return both directions of a link between two switches."""
+        rest = rate_bps, self.trunk_latency, self.trunk_jitter, self.trunk_loss
+        return Link(lower, upper, *rest), Link(upper, lower, *rest)
+
+
+def halved(latency_ns: int, jitter_ns: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return what the link to a switch has of a way through it, and what the link from it has.
+
+    Where half is between two nanoseconds the sum is still exact.
+    """
+    return (-(-latency_ns // 2), -(-jitter_ns // 2)), (latency_ns // 2, jitter_ns // 2)
 
 
 def _of(values: int | tuple[int, ...], rank: int) -> int:
-    if isinstance(values, int):
-        return values
-    if rank >= len(values):
-        raise ValueError(f"node {rank} has no value in a list of {len(values)}")
-    return values[rank]
+    return values if isinstance(values, int) else values[rank]

@@ -10,6 +10,7 @@ from simpy.events import Event
 from simbench.clock import Clock
 from simbench.network.agenda import Agenda
 from simbench.network.flow import Flow, Route, SharedLink
+from simbench.network.latency_jitter import LatencyJitter
 from simbench.network.sharing import Sharing
 from simbench.network.topology import Network, NoRouteError, Path, Topology
 
@@ -27,8 +28,10 @@ class Fabric:
     else that happens at that moment.
     """
 
-    def __init__(self, clock: Clock, topology: Topology, num_nodes: int) -> None:
+    def __init__(self, clock: Clock, topology: Topology, num_nodes: int, *, seed: int = 0) -> None:
+        """Build the network; ``seed`` is that of the jitter of its links."""
         self._clock = clock
+        self._jitter = LatencyJitter(seed)
         self.network = Network(topology, num_nodes)
         self._routes: dict[tuple[int, int, int], Route] = {}
         self._retired: dict[tuple[int, int, tuple[SharedLink, ...]], Route] = {}
@@ -76,6 +79,8 @@ class Fabric:
         )
         self._num_flows += 1
         wait_ns = route.latency_ns * hops_in_turn + delay_ns
+        if route.jitter_ns:
+            wait_ns += self._jitter.extra_ns(sender, receiver, route.jitter_ns, hops_in_turn)
         now_ns = self._clock.now_ns
         if route.latency_ns < 0:
             told = self._clock.timeout(0)
@@ -122,7 +127,8 @@ class Fabric:
             or flow.route.receiver in nodes
             or any(link.index in links for link in flow.links)
         ]
-        lost = [(flow, math.ceil(flow.bits_left_at(now_ns) / 8)) for flow in victims]
+        # A byte isn't lost to the last bit of a float.
+        lost = [(flow, math.ceil(flow.bits_left_at(now_ns) / 8 - 1e-6)) for flow in victims]
         for flow in victims:
             if flow.under_way:
                 self._sharing.leave(flow, now_ns)
@@ -165,7 +171,7 @@ class Fabric:
         links = tuple([self._sharing.link(index) for index in path.links])
         route = self._retired.get((sender, receiver, links))
         if route is None:
-            route = Route(sender, receiver, links, path.latency_ns)
+            route = Route(sender, receiver, links, path.latency_ns, path.jitter_ns)
         self._routes[sender, receiver, way] = route
         return route
 

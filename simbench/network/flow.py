@@ -57,15 +57,21 @@ class SharedLink:
 class Route:
     """The way from one node to another."""
 
-    __slots__ = ("latency_ns", "limit_bps", "links", "num_bytes", "receiver", "sender")
+    __slots__ = ("jitter_ns", "latency_ns", "limit_bps", "links", "num_bytes", "receiver", "sender")
 
     def __init__(
-        self, sender: int, receiver: int, links: tuple[SharedLink, ...], latency_ns: int
+        self,
+        sender: int,
+        receiver: int,
+        links: tuple[SharedLink, ...],
+        latency_ns: int,
+        jitter_ns: tuple[int, ...] = (),
     ) -> None:
         self.sender = sender
         self.receiver = receiver
         self.links = links
         self.latency_ns = latency_ns
+        self.jitter_ns = jitter_ns
         self.num_bytes = 0
         """What has come through."""
         self.limit_bps = 0

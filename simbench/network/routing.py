@@ -44,19 +44,12 @@ class ShortestPaths:
             if index not in down:
                 self._leaving.setdefault(link.tail, []).append(index)
                 self._entering.setdefault(link.head, []).append(index)
-        self._choices: dict[tuple[int, int], dict[Place, list[int]] | None] = {}
 
     def route(self, sender: int, receiver: int, flow: int) -> tuple[int, ...] | None:
         """Return the links from ``sender`` to another node in turn; None where there is no way."""
-        pair = sender, receiver
-        if pair not in self._choices:
-            self._choices[pair] = self.choices(sender, receiver)
-        choices = self._choices[pair]
+        choices = self.choices(sender, receiver)
         if choices is None:
             return None
-        if all(len(links) == 1 for links in choices.values()):
-            # The search needn't be kept where one path is all that it found.
-            del self._choices[pair]
         digest = _mix(_mix(_mix(sender) ^ receiver) ^ flow)
         route: list[int] = []
         here: Place = sender
@@ -69,63 +62,64 @@ class ShortestPaths:
 
     def choices(self, sender: Place, receiver: Place) -> dict[Place, list[int]] | None:
         """Return the links that go on a shortest path from every place on one; None without any."""
-        ahead, behind = {sender: 0}, {receiver: 0}
-        front, back = [sender], [receiver]
-        front_depth = back_depth = 0
+        ahead, behind = _Search(sender), _Search(receiver)
         meeting: list[Place] = [sender] if sender == receiver else []
         while not meeting:
-            if not front or not back:
+            if not ahead.front or not behind.front:
                 return None
-            if self._degree(self._leaving, front) <= self._degree(self._entering, back):
-                front_depth += 1
-                front = _next_level(front, front_depth, ahead, self._leaving, self._heads)
-                meeting = [place for place in front if place in behind]
+            if self._degree(self._leaving, ahead) <= self._degree(self._entering, behind):
+                ahead.advance(self._leaving, self._heads)
+                meeting = [place for place in ahead.front if place in behind.depths]
             else:
-                back_depth += 1
-                back = _next_level(back, back_depth, behind, self._entering, self._tails)
-                meeting = [place for place in back if place in ahead]
-        # A shortest path goes through a place where the searches met; from there it is followed
-        # both ways, each step to a place that is one step nearer.
+                behind.advance(self._entering, self._tails)
+                meeting = [place for place in behind.front if place in ahead.depths]
+        # Every shortest path goes through a place where the searches met; from there, what either
+        # search came by leads to its end.
         choices: dict[Place, list[int]] = {}
         level = meeting
-        for depth in range(front_depth - 1, -1, -1):
-            onto = {link for place in level for link in self._entering[place]}
-            used = sorted(link for link in onto if ahead.get(self._tails[link]) == depth)
+        for _ in range(ahead.depth):
+            used = sorted(link for place in level for link in ahead.came_by[place])
             for link in used:
                 choices.setdefault(self._tails[link], []).append(link)
             level = list(dict.fromkeys(self._tails[link] for link in used))
         level = meeting
-        for depth in range(back_depth - 1, -1, -1):
+        for _ in range(behind.depth):
             for place in level:
-                choices[place] = [
-                    link for link in self._leaving[place] if behind.get(self._heads[link]) == depth
-                ]
-            level = list(
-                dict.fromkeys(self._heads[link] for place in level for link in choices[place])
-            )
+                choices[place] = behind.came_by[place]
+            used = [link for place in level for link in choices[place]]
+            level = list(dict.fromkeys(self._heads[link] for link in used))
         return choices
 
     @staticmethod
-    def _degree(links: dict[Place, list[int]], places: list[Place]) -> int:
-        return sum(len(links.get(place, ())) for place in places)
+    def _degree(links: dict[Place, list[int]], search: "_Search") -> int:
+        return sum(len(links.get(place, ())) for place in search.front)
 
 
-def _next_level(
-    level: list[Place],
-    depth: int,
-    seen: dict[Place, int],
-    links: dict[Place, list[int]],
-    ends: list[Place],
-) -> list[Place]:
-    """Return the places one link beyond ``level`` that are new, and note their ``depth``."""
-    found = []
-    for place in level:
-        for link in links.get(place, ()):
-            end = ends[link]
-            if end not in seen:
-                seen[end] = depth
-                found.append(end)
-    return found
+class _Search:
+    """A breadth-first search, a level at a time."""
+
+    def __init__(self, start: Place) -> None:
+        self.depth = 0
+        self.depths = {start: 0}
+        self.came_by: dict[Place, list[int]] = {start: []}
+        """The links by which a place was reached at its depth."""
+        self.front = [start]
+
+    def advance(self, links: dict[Place, list[int]], ends: list[Place]) -> None:
+        """Look one link beyond the front."""
+        self.depth += 1
+        found = []
+        for place in self.front:
+            for link in links.get(place, ()):
+                end = ends[link]
+                depth = self.depths.setdefault(end, self.depth)
+                if depth < self.depth:
+                    continue
+                if end not in self.came_by:
+                    self.came_by[end] = []
+                    found.append(end)
+                self.came_by[end].append(link)
+        self.front = found
 
 
 def _mix(number: int) -> int:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+from simbench.network.layouts import Layout, springs
 from simbench.network.routing import Link, ShortestPaths
 from simbench.spec import Spec
 
@@ -23,8 +24,8 @@ class Path(NamedTuple):
 class Topology(Spec, ABC):
     """A choice of network; its fields are the YAML keys.
 
-    The machine of a server, where it has one of its own, is the node of the highest rank: what is
-    built for one node more than there are workers has a place for it.
+    Workers have the ranks from 0; servers on machines of their own have those that follow. Each
+    topology tells where it attaches them.
     """
 
     kind: str
@@ -46,13 +47,17 @@ class Topology(Spec, ABC):
         """
         return ways.route(sender, receiver, flow)
 
-    def check(self, num_nodes: int) -> None:
-        """Refuse what can't be built for ``num_nodes``, the largest number that will be asked for.
+    def check(self, num_workers: int, num_servers: int) -> None:
+        """Refuse what can't be built for so many workers and servers on machines of their own.
 
         Raises:
             ValidationError: it tells the key; made by ``spec.misfit``.
         """
-        self.links(num_nodes)
+        self.links(num_workers + num_servers)
+
+    def layout(self, num_nodes: int) -> Layout:
+        """Return where every node and switch stands in a drawing; by default as springs settle."""
+        return springs([(each.tail, each.head) for each in self.links(num_nodes)], range(num_nodes))
 
 
 class NoRouteError(Exception):

@@ -2,7 +2,7 @@
 
 import io
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -80,12 +80,21 @@ def pictures(figure: ReportFigure, run: RunFolder) -> dict[str, bytes]:
     """Draw one figure and return its files by suffix: the same bytes for the same records."""
     with house_style():
         drawn = figure.draw(run)
-        files = {}
-        for suffix, metadata in {"png": {"Software": None}, "svg": {"Date": None}}.items():
-            buffer = io.BytesIO()
-            drawn.savefig(buffer, format=suffix, dpi=144, metadata=metadata, facecolor="white")
-            files[suffix] = buffer.getvalue()
-    return files
+        return {suffix: _file(drawn, suffix) for suffix in ("png", "svg")}
+
+
+def picture(draw: Callable[[], Figure], suffix: str) -> bytes:
+    """Return what ``draw`` draws as a file of one kind, ``png`` or ``svg``."""
+    with house_style():
+        return _file(draw(), suffix)
+
+
+def _file(drawn: Figure, suffix: str) -> bytes:
+    # Without these, the same figure would be other bytes each time, or with each version.
+    metadata = {"png": {"Software": None}, "svg": {"Date": None}}[suffix]
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format=suffix, dpi=144, metadata=metadata, facecolor="white")
+    return buffer.getvalue()
 
 
 def empty(axes: Axes, what: str) -> None:

@@ -133,3 +133,43 @@ def test_a_stuck_strategy_is_told_with_who_waits_for_whom(simbench, tiny, replac
     assert plans["patient"]["seconds_per_round"] is None
     assert plans["patient"]["stuck"] in said.err
     assert simbench("plan", tiny).code == 1
+
+
+def test_plan_tells_the_busiest_link(simbench, tiny):
+    (plan,) = json.loads(
+        simbench("plan", tiny, "--json", "--seed", 0, "--set", "stop={updates: 10}", "--set",
+                 "strategies={ps: {kind: parameter_server}}").out
+    )  # fmt: skip
+
+    busiest = plan["busiest_link"]
+    assert (busiest["tail"], busiest["head"]) == ("switch", 4)
+    assert busiest["rate_bps"] == 1000
+    # Of ten rounds, the pushes of each take as long as 4 vectors on the server's link.
+    seconds = plan["end_ns"] / 1e9
+    assert busiest["share"] == pytest.approx(10 * WORKERS * VECTOR_S / seconds, rel=1e-6)
+    assert "links" not in plan
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_plan_draws_the_network(simbench, tiny, tmp_path, suffix):
+    said = simbench("plan", tiny, "--draw", f"drawings/network.{suffix}")
+
+    assert said.code == 0
+    assert f"drawing: drawings/network.{suffix}" in said.err
+    drawn = (tmp_path / "drawings" / f"network.{suffix}").read_bytes()
+    assert drawn.startswith({"svg": b"<?xml", "png": b"\x89PNG"}[suffix])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--draw", "network.jpg"), "expected a file that ends in .svg or .png"),
+        (("--draw", "a.svg", "--set", "network={kind: instant}"), "instant has no links to draw"),
+    ],
+)
+def test_what_can_not_be_drawn_is_refused_before_the_clock_runs(simbench, tiny, words, message):
+    said = simbench("plan", tiny, *words)
+
+    assert said.code == 2
+    assert message in said.err
+    assert said.out == ""
