@@ -39,7 +39,7 @@ def main() -> None:
             routed.add((sender, receiver))
             ends = hosts[sender].netpoint, hosts[receiver].netpoint
             hops = [simgrid.LinkInRoute(links[index]) for index in way]
-            zone.add_route(*ends, None, None, hops, False)  # noqa: FBT003 - it has no keyword
+            zone.add_route(*ends, None, None, hops, False)
     zone.seal()
     ended: list[float] = [0.0] * len(problem["flows"])
     for number, flow in enumerate(problem["flows"]):

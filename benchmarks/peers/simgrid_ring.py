@@ -54,7 +54,7 @@ def star(nodes: int) -> list:
     for a in range(nodes):
         b = (a + 1) % nodes
         way = [simgrid.LinkInRoute(up[a]), simgrid.LinkInRoute(down[b])]
-        zone.add_route(hosts[a].netpoint, hosts[b].netpoint, None, None, way, False)  # noqa: FBT003
+        zone.add_route(hosts[a].netpoint, hosts[b].netpoint, None, None, way, False)
     zone.seal()
     return hosts
 
@@ -76,7 +76,7 @@ def worker(rank: int, nodes: int, num_steps: int, chunk: int) -> None:
 
 def conductor(hosts: list, num_steps: int, chunk: int) -> None:
     """Start a step's transfers, wait for all of them, go on."""
-    pairs = list(zip(hosts, hosts[1:] + hosts[:1]))
+    pairs = list(zip(hosts, hosts[1:] + hosts[:1], strict=True))
     for _ in range(num_steps):
         simgrid.Comm.wait_all([simgrid.Comm.sendto_async(a, b, chunk) for a, b in pairs])
 
