@@ -5,7 +5,6 @@ leaving ``yield`` out means "in the background". What words hand on are Values, 
 tensors: a strategy never sees a tensor or a wall clock.
 """
 
-import functools
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,7 +16,7 @@ from simbench.cluster.processor import Processor
 from simbench.execution.values import Recipe, Value
 from simbench.learning.training import Training
 from simbench.mailbox import Mail, Mailbox, Receive
-from simbench.network.collective import AllReduce
+from simbench.network.collective import AllReduce, Exchange, PointToPoint
 from simbench.network.fabric import Fabric
 from simbench.records import Message
 
@@ -63,6 +62,8 @@ class World:
     clock: Clock
     fabric: Fabric
     all_reduce: AllReduce
+    servers: range
+    """Machines beside the workers: the strategy's own, or those of its all-reduce."""
     training: Training
     num_workers: int
     server: int | None
@@ -76,6 +77,8 @@ class World:
     """Message number -> when it arrived."""
     payload_bytes: int = 0
     meetings: dict[tuple[str, int], AllReduceUnderWay] = field(default_factory=dict)
+    planned: dict[tuple[int, tuple[int, ...]], list[PointToPoint]] = field(default_factory=dict)
+    """What all-reduces send, by size and ranks: it needn't be worked out again."""
     nodes: list["Node"] = field(default_factory=list)
 
     def post(self, sender: int, receiver: int, tag: str, num_bytes: int) -> int:
@@ -85,6 +88,15 @@ class World:
         self.messages.append(Message("", 0, number, sender, receiver, tag, num_bytes, now_ns, None))
         self.payload_bytes += num_bytes
         return number
+
+    def transfers(self, num_bytes: int, ranks: tuple[int, ...]) -> list[PointToPoint]:
+        """Return what an all-reduce among ``ranks`` sends."""
+        found = self.planned.get((num_bytes, ranks))
+        if found is None:
+            among = (*ranks, *self.servers)
+            found = self.all_reduce.transfers(num_bytes, among, self.fabric.network)
+            self.planned[num_bytes, ranks] = found
+        return found
 
 
 class Node:
@@ -276,32 +288,22 @@ class Node:
 
 
 def _begin(world: World, meeting: AllReduceUnderWay, tag: str) -> None:
-    """Start the flows of an all-reduce that everybody has joined."""
+    """Start an all-reduce that everybody has joined."""
     ranks = tuple(sorted(meeting.joined))
     mean = world.training.mix([meeting.joined[rank] for rank in ranks], None, ranks[0])
-    flows = world.all_reduce.flows(mean.num_bytes, ranks)
-    left = len(flows)
+    transfers = world.transfers(mean.num_bytes, ranks)
+    numbers = [0] * len(transfers)
+
+    def started(index: int) -> None:
+        each = transfers[index]
+        numbers[index] = world.post(each.sender, each.receiver, tag, each.num_bytes)
+
+    def arrived(index: int) -> None:
+        world.arrivals[numbers[index]] = world.clock.now_ns
 
     def finish() -> None:
         for rank in ranks:
             value = world.nodes[rank].hold(mean)
             world.clock.ready(meeting.waiting[rank], value, receiver=rank, sender=rank, number=0)
 
-    def arrive(number: int) -> None:
-        nonlocal left
-        world.arrivals[number] = world.clock.now_ns
-        left -= 1
-        if not left:
-            finish()
-
-    for flow in flows:
-        number = world.post(flow.sender, flow.receiver, tag, flow.num_bytes)
-        world.fabric.carry(
-            flow.sender,
-            flow.receiver,
-            flow.num_bytes,
-            functools.partial(arrive, number),
-            flow.hops_in_turn,
-        )
-    if not flows:
-        finish()
+    Exchange(world.fabric, transfers, finish, started=started, arrived=arrived)

@@ -18,7 +18,7 @@ from simbench.learning.model import Model
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.task import Task
 from simbench.network.collective import AllReduce
-from simbench.network.collectives.ring import Ring
+from simbench.network.collectives.all_reduce.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Topology
 from simbench.seeds import generator
@@ -34,7 +34,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "cluster.machine": ("simbench.cluster.machines", Machine),
     "cluster.machine.jitter": ("simbench.cluster.jitters", Jitter),
     "network": ("simbench.network.topologies", Topology),
-    "all_reduce": ("simbench.network.collectives", AllReduce),
+    "all_reduce": ("simbench.network.collectives.all_reduce", AllReduce),
 }
 """Keys that take one plug-in of a folder: the folder and the base of its classes."""
 
@@ -71,7 +71,7 @@ class Scenario(Spec):
     """On what machines."""
     network: Annotated[Topology, OneOf("simbench.network.topologies")] = Star()
     """Over what network."""
-    all_reduce: Annotated[AllReduce, OneOf("simbench.network.collectives")] = Ring()
+    all_reduce: Annotated[AllReduce, OneOf("simbench.network.collectives.all_reduce")] = Ring()
     """How workers without a server average."""
     strategies: dict[str, Annotated[Strategy, OneOf("simbench.strategies")]] = Field(min_length=1)
     """What is compared: a name of your own and a choice each."""
@@ -81,6 +81,11 @@ class Scenario(Spec):
     """When a run ends."""
     seeds: tuple[NonNegativeInt, ...] = Field(default=(0, 1), min_length=1)
     """Each strategy runs once with each."""
+
+    def num_servers(self, strategy: Strategy) -> int:
+        """Return the machines beside the workers that ``strategy`` uses, itself or to average."""
+        place = strategy.server_place
+        return self.all_reduce.num_servers if place is None else int(place == "own_machine")
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Scenario":
@@ -114,8 +119,7 @@ class Scenario(Spec):
 
     def _check_network(self) -> None:
         """Refuse a network that can't be built for these nodes, or says what has no effect."""
-        own_machines = [each.server_place == "own_machine" for each in self.strategies.values()]
-        num_servers = int(any(own_machines))
+        num_servers = max(map(self.num_servers, self.strategies.values()))
         try:
             self.network.check(self.cluster.nodes, num_servers)
         except ValidationError as error:

@@ -102,7 +102,7 @@ class Simulation:
         task, cluster, num_workers = scenario.task, scenario.cluster, scenario.cluster.nodes
         place = self.strategy.server_place
         self.server = num_workers if place == "own_machine" else place
-        self.num_nodes = num_workers + (place == "own_machine")
+        self.num_nodes = num_workers + scenario.num_servers(self.strategy)
         rate = self.strategy.learning_rate
         optimizer = task.optimizer.model_copy(update={"learning_rate": rate} if rate else {})
         self.learning_rate = optimizer.learning_rate
@@ -114,6 +114,7 @@ class Simulation:
             clock=self.clock,
             fabric=Fabric(self.clock, scenario.network, self.num_nodes, seed=seed),
             all_reduce=scenario.all_reduce,
+            servers=range(num_workers, self.num_nodes),
             training=self._training,
             num_workers=num_workers,
             server=self.server,

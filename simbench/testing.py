@@ -31,7 +31,8 @@ from simbench.learning.operations import Bench, Gradient, Initial, Step
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.optimizers.sgd import SGD
 from simbench.learning.task import Task
-from simbench.network.collective import AllReduce
+from simbench.network import collective_laws
+from simbench.network.collective import Collective
 from simbench.network.sharing import max_min_rates
 from simbench.network.topologies.instant import Instant
 from simbench.network.topologies.ring import Ring
@@ -131,16 +132,9 @@ def check_sharing(paths: list[tuple[int, ...]], link_rates: tuple[int, ...]) -> 
         ), f"a flow over {path} could be faster"
 
 
-def check_all_reduce(all_reduce: AllReduce) -> None:
-    """Check that the flows of ``all_reduce`` join all ranks and move what a sum has to."""
-    assert all_reduce.flows(1000, (0,)) == [], "one rank has nobody to talk to"
-    for num_ranks, num_bytes in itertools.product((2, 3, 5, 8), (1, 4096, 10**6 + 4)):
-        ranks = tuple(range(10, 10 + num_ranks))
-        flows = all_reduce.flows(num_bytes, ranks)
-        assert {flow.sender for flow in flows} == set(ranks) == {flow.receiver for flow in flows}
-        assert all(flow.num_bytes >= 0 and flow.hops_in_turn >= 1 for flow in flows)
-        # Fewer bytes can't make everyone's sum known to everyone (Patarasuk and Yuan, theorem 1).
-        assert sum(flow.num_bytes for flow in flows) >= 2 * (num_ranks - 1) * num_bytes
+def check_collective(collective: Collective) -> None:
+    """Check that messages bring every contribution where it belongs, and flows take their time."""
+    collective_laws.check_collective(collective)
 
 
 def check_model(model: Model, data: Dataset) -> None:

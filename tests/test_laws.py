@@ -41,7 +41,7 @@ def test_topology(topology):
 
 @pytest.mark.parametrize("all_reduce", every("all_reduce"))
 def test_all_reduce(all_reduce):
-    testing.check_all_reduce(all_reduce)
+    testing.check_collective(all_reduce)
 
 
 def data_for(model):

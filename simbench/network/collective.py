@@ -1,32 +1,188 @@
-"""What an all-reduce algorithm is: a handful of flows with their latency terms."""
+"""What a collective is: point-to-point messages that wait for each other, run on the fabric.
+
+Which message moves which bytes is part of it, so that a test can follow every contribution to
+where it belongs. The value of a sum is the same for all algorithms: they decide when it arrives.
+"""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import ClassVar, Literal, NamedTuple
 
+from simbench.clock import Clock
+from simbench.network.fabric import Fabric
+from simbench.network.topology import Network, Topology
 from simbench.spec import Spec
 
 
-class CollectiveFlow(NamedTuple):
-    """All the messages of a collective from one node to another, as one flow."""
+class PointToPoint(NamedTuple):
+    """One message of a collective."""
 
     sender: int
     receiver: int
     num_bytes: int
-    hops_in_turn: int
-    """Messages that wait for each other along the way: each adds one latency."""
+    after: tuple[int, ...] = ()
+    """Indices, each once, of earlier messages that have arrived before this one starts."""
+    begin: int = 0
+    """The first byte that it carries of the vector; behind the vector's end it goes on with 0."""
+    adds: bool = False
+    """Whether the receiver adds it to what it has, or puts it in the place of that."""
+    hops_in_turn: int = 1
+    """Messages that it stands for, each waiting for the one before: it waits for the latency as
+    often. See ``Collective.flows``."""
 
 
-class AllReduce(Spec, ABC):
-    """A choice of algorithm; its fields are the YAML keys.
-
-    It decides when the mean arrives. The value of the mean is the same for all of them.
-    """
+class Collective(Spec, ABC):
+    """A choice of algorithm for one operation among some nodes; its fields are the YAML keys."""
 
     kind: str
+    simulate: Literal["flows", "messages"] = "flows"
+    """``flows`` runs many messages as one where that takes the same time on links without other
+    traffic; ``messages`` always runs each by itself, which is slower."""
+
+    automatic: ClassVar[bool] = True
+    """Whether ``auto`` may choose it."""
+
+    @property
+    def num_servers(self) -> int:
+        """Machines that it needs beside the workers."""
+        return 0
 
     @abstractmethod
-    def flows(self, num_bytes: int, ranks: tuple[int, ...]) -> list[CollectiveFlow]:
-        """Return the flows, which start together when the last of ``ranks`` has joined.
+    def messages(
+        self, num_bytes: int, ranks: tuple[int, ...], network: Network
+    ) -> list[PointToPoint]:
+        """Return all messages, each behind those that it waits for.
 
-        The collective is over for all of them when the last flow has arrived.
+        Args:
+            num_bytes: size of the whole vector, on all ranks together where it is scattered.
+            ranks: the workers and, behind them, ``num_servers`` servers.
+            network: what connects them, for an algorithm that depends on it.
         """
+
+    def flows(self, num_bytes: int, ranks: tuple[int, ...], network: Network) -> list[PointToPoint]:
+        """Return fewer messages that take the same time on ``network`` without other traffic.
+
+        Where there are none, and by default, these are the messages themselves.
+        """
+        return self.messages(num_bytes, ranks, network)
+
+    def transfers(
+        self, num_bytes: int, ranks: tuple[int, ...], network: Network
+    ) -> list[PointToPoint]:
+        """Return what is simulated: flows or messages, as ``simulate`` says."""
+        find = self.messages if self.simulate == "messages" else self.flows
+        return find(num_bytes, ranks, network)
+
+
+class AllReduce(Collective):
+    """Everybody has a vector; in the end everybody has the sum of all."""
+
+
+class ReduceScatter(Collective):
+    """Everybody has a vector; in the end the i-th of p has the i-th p-th of the sum."""
+
+
+class AllGather(Collective):
+    """The i-th of p has the i-th p-th of a vector; in the end everybody has all of it."""
+
+
+class Broadcast(Collective):
+    """The first has a vector; in the end everybody has it."""
+
+
+class Reduce(Collective):
+    """Everybody has a vector; in the end the first has the sum of all."""
+
+
+class Exchange:
+    """The messages of one collective under way: each starts when what it waits for has arrived."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        messages: Sequence[PointToPoint],
+        finished: Callable[[], None],
+        *,
+        started: Callable[[int], None] = lambda _: None,
+        arrived: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Start ``messages`` on ``fabric``.
+
+        Args:
+            fabric: what carries them.
+            messages: what is to be carried, each behind those that it waits for.
+            finished: called when the last has arrived; at once if there are none.
+            started: called with a message's index when it starts.
+            arrived: called with a message's index when it arrives, before what waits for it starts.
+        """
+        self._fabric = fabric
+        self._messages = messages
+        self._finished, self._started, self._arrived = finished, started, arrived
+        self._left = len(messages)
+        self._waits_for = [len(message.after) for message in messages]
+        self._followers: list[list[int]] = [[] for _ in messages]
+        for index, message in enumerate(messages):
+            for before in message.after:
+                self._followers[before].append(index)
+        self._ready = deque(index for index, count in enumerate(self._waits_for) if not count)
+        self._starting = False
+        self._start_ready()
+
+    def _start_ready(self) -> None:
+        # What takes no time arrives while it starts: a queue instead of recursion.
+        if self._starting:
+            return
+        self._starting = True
+        while self._ready:
+            index = self._ready.popleft()
+            sender, receiver, num_bytes, *_, hops = self._messages[index]
+            self._started(index)
+            self._fabric.carry(sender, receiver, num_bytes, partial(self._arrive, index), hops)
+        self._starting = False
+        if not self._left:
+            self._finished()
+
+    def _arrive(self, index: int) -> None:
+        self._left -= 1
+        self._arrived(index)
+        for follower in self._followers[index]:
+            self._waits_for[follower] -= 1
+            if not self._waits_for[follower]:
+                self._ready.append(follower)
+        self._start_ready()
+
+
+def seconds(
+    collective: Collective, num_bytes: int, ranks: Sequence[int], topology: Topology
+) -> float:
+    """Return how long ``collective`` takes on ``topology`` if nobody else talks.
+
+    >>> from simbench.network.collectives.all_reduce.ring import Ring
+    >>> from simbench.network.topologies.star import Star
+    >>> seconds(Ring(), 100_000_000, range(8), Star(bandwidth=10 * 10**9, latency=50_000))
+    0.1407
+
+    Args:
+        collective: the operation and its algorithm.
+        num_bytes: size of the whole vector, on all ranks together where it is scattered.
+        ranks: who takes part; the first is the root. Servers of its own get the ranks behind the
+            largest.
+        topology: what connects them; all start at the same moment.
+    """
+    num_workers = max(ranks) + 1
+    servers = range(num_workers, num_workers + collective.num_servers)
+    network = Network(topology, num_workers + len(servers))
+    return seconds_on(network, collective.transfers(num_bytes, (*ranks, *servers), network))
+
+
+def seconds_on(network: Network, messages: Sequence[PointToPoint]) -> float:
+    """Return how long ``messages`` take on ``network`` if nobody else talks."""
+    clock = Clock()
+    ended: list[int] = []
+    fabric = Fabric(clock, network.topology, network.num_nodes)
+    Exchange(fabric, messages, lambda: ended.append(clock.now_ns))
+    clock.run()
+    assert ended, "messages wait for each other in a circle"
+    return ended[0] / 1e9

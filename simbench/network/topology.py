@@ -71,8 +71,9 @@ class Network:
     """
 
     def __init__(self, topology: Topology, num_nodes: int) -> None:
+        self.topology = topology
+        self.num_nodes = num_nodes
         self.links = topology.links(num_nodes)
-        self._topology = topology
         self._ways = ShortestPaths(self.links)
         self._paths: dict[tuple[int, int, int], Path] = {}
 
@@ -96,7 +97,7 @@ class Network:
         self._paths.clear()
 
     def _find(self, sender: int, receiver: int, flow: int) -> Path:
-        route = self._topology.route(self._ways, sender, receiver, flow)
+        route = self.topology.route(self._ways, sender, receiver, flow)
         if route is None:
             raise NoRouteError(f"there is no way from node {sender} to node {receiver}")
         links = [self.links[link] for link in route]

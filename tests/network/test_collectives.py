@@ -1,214 +1,246 @@
-"""An all-reduce as a handful of flows takes as long as the messages that it stands for."""
-
-import itertools
+"""Messages bring every contribution where it belongs, once; flows take as long as messages."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from simbench.clock import Clock
-from simbench.network.collective import AllReduce
-from simbench.network.collectives.ring import Ring
+from simbench.network.collective import Collective, Exchange, PointToPoint, seconds
+from simbench.network.collective_laws import check_collective, check_flows, check_messages, follow
+from simbench.network.collectives.all_reduce.colocated_servers import ColocatedServers
+from simbench.network.collectives.all_reduce.double_binary_tree import DoubleBinaryTree, double_tree
+from simbench.network.collectives.all_reduce.hierarchical import Hierarchical
+from simbench.network.collectives.all_reduce.ring import Ring
+from simbench.network.collectives.all_reduce.servers import Servers
+from simbench.network.collectives.broadcast.binomial import Binomial as BinomialBroadcast
+from simbench.network.collectives.broadcast.chain import Chain
+from simbench.network.collectives.reduce.binomial import Binomial as BinomialReduce
 from simbench.network.fabric import Fabric
+from simbench.network.topologies.fully_connected import FullyConnected
+from simbench.network.topologies.instant import Instant
+from simbench.network.topologies.islands import Islands
+from simbench.network.topologies.leaf_spine import LeafSpine
+from simbench.network.topologies.ring import Ring as RingOfLinks
 from simbench.network.topologies.star import Star
-from simbench.scenario import Stop
+from simbench.network.topologies.torus import Torus
+from simbench.network.topology import Network
 from simbench.spec import discover
-from simbench.strategies.averaging import Averaging
-from simbench.strategies.parameter_server import ParameterServer
 
-GBIT = 10**9
-ALGORITHMS = discover("simbench.network.collectives", AllReduce).values()
-
-
-def ring_of_messages(joined_ns, num_bytes, star):
-    """Pass real chunks around a ring, a node its next one when the last is through; all done."""
-    clock, p = Clock(), len(joined_ns)
-    fabric = Fabric(clock, star, p)
-    came = [[clock.event() for _ in range(2 * (p - 1))] for _ in range(p)]
-    ended = []
-
-    def node(rank):
-        yield clock.timeout(joined_ns[rank])
-        for step in range(2 * (p - 1)):
-            through = clock.event()
-            after = (rank + 1) % p
-
-            def arrived(through=through, news=came[after][step]):
-                through.succeed()
-                news.succeed()
-
-            fabric.carry(rank, after, num_bytes // p, arrived)
-            yield through & came[rank][step]
-        ended.append(clock.now_ns)
-
-    for rank in range(p):
-        clock.process(node(rank))
-    clock.run()
-    assert len(ended) == p
-    return max(ended)
+OPERATIONS = ("all_reduce", "reduce_scatter", "all_gather", "broadcast", "reduce")
+AS_THEY_COME = [
+    found()
+    for operation in OPERATIONS
+    for found in discover(f"simbench.network.collectives.{operation}", Collective).values()
+]
+WITH_SETTINGS = [
+    Servers(servers=3),
+    ColocatedServers(servers=1),
+    ColocatedServers(servers=3),
+    Hierarchical(island=1),
+    Hierarchical(island=3),
+    Hierarchical(island=4),
+    DoubleBinaryTree(segment=None),
+    DoubleBinaryTree(segment=100),
+    BinomialBroadcast(segment=100),
+    BinomialReduce(segment=100),
+    Chain(segment=100),
+]
+EVERY = AS_THEY_COME + WITH_SETTINGS
 
 
-def ring_of_flows(joined_ns, num_bytes, star):
-    clock, p = Clock(), len(joined_ns)
-    fabric = Fabric(clock, star, p)
-    ended = []
-
-    def begin(_):
-        for flow in Ring().flows(num_bytes, tuple(range(p))):
-            sender, receiver, flow_bytes, hops = flow
-            fabric.carry(sender, receiver, flow_bytes, lambda: ended.append(clock.now_ns), hops)
-
-    clock.timeout(max(joined_ns)).callbacks.append(begin)
-    clock.run()
-    assert len(ended) == p
-    return max(ended)
+def named(collectives):
+    return [
+        pytest.param(each, id=f"{type(each).__module__.split('.')[-2]}-{each!r}"[:60])
+        for each in collectives
+    ]
 
 
-STARS = st.builds(
-    Star, bandwidth=st.sampled_from([10**6, GBIT, 10**11]), latency=st.integers(0, 10**7)
+@pytest.mark.parametrize("collective", named(EVERY))
+def test_laws(collective):
+    check_collective(collective)
+
+
+@pytest.mark.parametrize("collective", named(EVERY))
+@pytest.mark.parametrize("num_workers", range(1, 34))
+def test_every_contribution_comes_once_for_any_number_of_nodes(collective, num_workers):
+    ranks = tuple(range(num_workers + collective.num_servers))
+
+    check_messages(collective, 1000 * num_workers + 1, ranks)
+
+
+@given(st.sampled_from(EVERY), st.integers(1, 33), st.integers(1, 10**9), st.data())
+def test_every_contribution_comes_once(collective, num_workers, num_bytes, data):
+    count = num_workers + collective.num_servers
+    ranks = data.draw(st.lists(st.integers(0, 99), min_size=count, max_size=count, unique=True))
+
+    check_messages(collective, num_bytes, tuple(ranks))
+
+
+RATES = st.sampled_from([10**6, 10**9, 10**11])
+LATENCIES = st.integers(0, 10**7)
+STARS = st.builds(Star, bandwidth=RATES, latency=LATENCIES)
+TOPOLOGIES = st.one_of(
+    STARS,
+    st.builds(FullyConnected, bandwidth=RATES, latency=LATENCIES),
+    st.builds(RingOfLinks, bandwidth=RATES, latency=LATENCIES),
+    st.builds(
+        Islands,
+        islands=st.just(3),
+        size=st.just(4),
+        bandwidth=RATES,
+        latency=LATENCIES,
+        bandwidth_between=RATES,
+        latency_between=LATENCIES,
+        uplinks=st.integers(1, 2),
+    ),
+    st.builds(Torus, dims=st.just((3, 4)), bandwidth=RATES, latency=LATENCIES),
+    st.builds(LeafSpine, bandwidth=RATES, latency=LATENCIES),
 )
 
 
-@given(st.integers(2, 9), st.integers(1, 10**6), STARS)
-def test_flows_take_as_long_as_messages(p, chunk_bytes, star):
-    together = [0] * p
+@given(st.sampled_from(EVERY), st.integers(1, 12), st.integers(1, 10**9), STARS)
+def test_flows_take_as_long_as_messages_on_equal_links(collective, num_workers, num_bytes, star):
+    ranks = tuple(range(num_workers + collective.num_servers))
 
-    flows_ns = ring_of_flows(together, p * chunk_bytes, star)
-    messages_ns = ring_of_messages(together, p * chunk_bytes, star)
-
-    assert flows_ns == pytest.approx(messages_ns, rel=1e-6, abs=2 * (p - 1))
+    check_flows(collective, num_bytes, ranks, star)
 
 
-@given(st.lists(st.integers(0, 10**8), min_size=2, max_size=7), st.integers(1, 10**6), STARS)
-def test_flows_take_as_long_as_messages_when_nodes_join_one_by_one(joined_ns, chunk_bytes, star):
-    p = len(joined_ns)
+@given(st.sampled_from(EVERY), st.integers(1, 10**7), TOPOLOGIES, st.randoms())
+def test_flows_take_as_long_as_messages_anywhere(collective, twelfth_bytes, topology, random):
+    assume(not collective.num_servers)
+    ranks = list(range(12))
+    random.shuffle(ranks)
 
-    flows_ns = ring_of_flows(joined_ns, p * chunk_bytes, star)
-    messages_ns = ring_of_messages(joined_ns, p * chunk_bytes, star)
-
-    assert flows_ns == pytest.approx(messages_ns, rel=1e-6, abs=2 * (p - 1))
-
-
-def passes_chunks(until_step):
-    """Return a worker that all-reduces by sending and receiving a p-th at a time."""
-
-    def worker(node):
-        chunk = node.initial_state().parameters
-        p = len(node.workers)
-        for step in range(until_step(p)):
-            node.send((node.rank + 1) % p, chunk, tag=str(step))
-            chunk = (yield node.receive(str(step), (node.rank - 1) % p)).body
-
-    return worker
+    check_flows(collective, 12 * twelfth_bytes, tuple(ranks), topology)
+    check_flows(collective, 12 * twelfth_bytes, tuple(sorted(ranks)), topology)
 
 
-def joins_an_all_reduce(node):
-    yield node.all_reduce(node.initial_state().parameters)
+@pytest.mark.parametrize(
+    ("collective", "topology", "num_flows"),
+    [
+        (Ring(), Star(), 12),
+        (Ring(), FullyConnected(), 12),
+        (Ring(), RingOfLinks(), 12),
+        (Ring(), Instant(), 12),
+        (Ring(simulate="messages"), Star(), 12 * 22),
+        (Ring(), Star(jitter=1000), 12 * 22),
+        (Hierarchical(), Islands(islands=3, size=4), 4 * 12),
+        (Hierarchical(island=4), Star(), 4 * 12),
+    ],
+    ids=str,
+)
+def test_many_messages_run_as_a_handful_of_flows(collective, topology, num_flows):
+    network = Network(topology, 12)
+
+    assert len(collective.transfers(12_000, tuple(range(12)), network)) == num_flows
 
 
-@pytest.mark.parametrize("p", [2, 3, 8])
-def test_a_strategy_that_passes_chunks_itself_takes_as_long_as_the_word(stage, p):
-    star = Star(bandwidth=GBIT, latency=50_000)
+def test_nodes_that_share_links_unequally_run_as_messages():
+    ranks = (0, 4, 1, 5, 2, 6, 3, 7)  # every hop crosses from one island to the other
+    network = Network(Islands(islands=2, size=4), 8)
 
-    by_hand = stage(passes_chunks(lambda p: 2 * (p - 1)), nodes=p, dimension=1000, network=star)
-    by_word = stage(joins_an_all_reduce, nodes=p, dimension=1000 * p, network=star)
-
-    assert by_word.clock.now_ns == pytest.approx(by_hand.clock.now_ns, rel=1e-6, abs=2 * p)
-    assert by_word.world.payload_bytes == by_hand.world.payload_bytes == 2 * (p - 1) * 4000 * p
+    assert len(Ring().transfers(8000, ranks, network)) == 8 * 14
+    assert len(Ring().transfers(8000, tuple(range(8)), network)) == 8
 
 
-@given(st.integers(2, 16), st.integers(0, 10**6))
-def test_flows_of_a_ring_carry_every_byte_of_every_chunk_twice_to_all_but_one(p, num_bytes):
-    flows = Ring().flows(num_bytes, tuple(range(p)))
+def test_islands_are_the_nodes_on_one_switch_unless_they_are_given():
+    islands = Network(Islands(islands=3, size=4), 12)
+    ranks = tuple(range(12))
 
-    assert sum(flow.num_bytes for flow in flows) == 2 * (p - 1) * num_bytes
-    spread = [flow.num_bytes for flow in flows]
-    assert max(spread) - min(spread) <= 2
+    found = Hierarchical().messages(12_000, ranks, islands)
 
-
-@given(st.sampled_from(sorted(ALGORITHMS, key=str)), st.integers(0, 10**6), st.data())
-def test_flows_connect_all_who_joined_and_nobody_else(algorithm, num_bytes, data):
-    ranks = data.draw(st.lists(st.integers(0, 99), min_size=1, max_size=9, unique=True))
-
-    flows = algorithm().flows(num_bytes, tuple(sorted(ranks)))
-
-    assert all(flow.sender != flow.receiver and flow.num_bytes >= 0 for flow in flows)
-    if len(ranks) > 1:
-        assert {flow.sender for flow in flows} | {flow.receiver for flow in flows} == set(ranks)
-    else:
-        assert flows == []
+    assert found == Hierarchical(island=4).messages(12_000, ranks, islands)
+    assert found != Hierarchical(island=3).messages(12_000, ranks, islands)
+    on_a_star = Hierarchical().messages(12_000, ranks, Network(Star(), 12))
+    assert len(on_a_star) == 12 * 22
 
 
-@pytest.mark.parametrize("p", [2, 5, 8, 32])
-def test_without_latency_the_ring_has_the_bus_bandwidth_of_its_links(p):
-    num_bytes, rate_bps = 10**6 * p, GBIT
+@pytest.mark.parametrize("num_ranks", range(1, 34))
+def test_double_tree_is_shallow_and_only_a_root_has_children_in_both(num_ranks):
+    first, second = double_tree(range(num_ranks))
 
-    took_s = ring_of_flows([0] * p, num_bytes, Star(bandwidth=rate_bps, latency=0)) / 1e9
-
-    bus_bytes_per_s = num_bytes / took_s * 2 * (p - 1) / p  # as nccl-tests defines it
-    assert bus_bytes_per_s * 8 == pytest.approx(rate_bps, rel=1e-6)
-
-
-# 100 MB over links of 1.25e9 B/s with 50 us, 8 workers.
-HUNDRED_MB = {
-    "nodes": 8,
-    "dimension": 25_000_000,
-    "step_ns": 10**9,
-    "network": Star(bandwidth=10 * GBIT, latency=50_000),
-}
+    for tree in (first, second):
+        level = {tree.root: 0}
+        for parent, child in tree.downwards():
+            level[child] = level[parent] + 1
+        assert sorted(level) == list(range(num_ranks))
+        assert max(level.values()) <= (num_ranks - 1).bit_length()
+        assert max(map(len, tree.children.values()), default=0) <= 2
+    assert set(first.children) & set(second.children) <= {first.root}
 
 
-def rounds_s(simulation, count):
-    """Return the virtual seconds from each update to the next, computing left out."""
-    while len(simulation.updates) < count + 1:
-        assert simulation.advance()
-    times_ns = [update.time_ns for update in simulation.updates]
-    return [(b - a - 10**9) / 1e9 for a, b in itertools.pairwise(times_ns)][:count]
+SUM_OF_TWO = [PointToPoint(0, 1, 8, (), 0, adds=True), PointToPoint(1, 0, 8, (0,), 0, adds=False)]
 
 
-def test_golden_ring(scenario, simulation):
-    ring = simulation(scenario(strategies={"only": Averaging()}, **HUNDRED_MB))
+@pytest.mark.parametrize(
+    ("messages", "what"),
+    [
+        ([SUM_OF_TWO[0], SUM_OF_TWO[1]._replace(adds=True)], "adds something again"),
+        ([SUM_OF_TWO[0], SUM_OF_TWO[0]], "adds something again"),
+        ([SUM_OF_TWO[0], SUM_OF_TWO[1]._replace(after=())], "takes the place of more"),
+    ],
+)
+def test_wrong_messages_break_a_law(messages, what):
+    assert follow(SUM_OF_TWO, {0: {0: 1}, 1: {0: 2}}, 8) == {0: {0: 3}, 1: {0: 3}}
+    with pytest.raises(AssertionError, match=what):
+        follow(messages, {0: {0: 1}, 1: {0: 2}}, 8)
 
-    assert rounds_s(ring, 2) == pytest.approx([0.140700] * 2, rel=1e-6)
+
+class Truncated(Ring):
+    def messages(self, num_bytes, ranks, network):
+        return super().messages(num_bytes, ranks, network)[:-1]
+
+    def flows(self, num_bytes, ranks, network):
+        flows = super().flows(num_bytes, ranks, network)
+        return [flow._replace(hops_in_turn=1) for flow in flows]
 
 
-def test_golden_one_server_push_then_pull(scenario, simulation):
-    server = simulation(scenario(strategies={"only": ParameterServer()}, **HUNDRED_MB))
-
-    assert rounds_s(server, 2) == pytest.approx([1.280100] * 2, rel=1e-6)
-    pushes = [m for m in server.world.messages if m.tag == "push"]
-    first = server.world.arrivals[pushes[0].number] - pushes[0].sent_ns
-    assert first / 1e9 == pytest.approx(0.640050, rel=1e-6)
+def test_a_missing_message_and_a_missing_latency_break_a_law():
+    with pytest.raises(AssertionError, match="instead of"):
+        check_messages(Truncated(), 1000, (0, 1, 2))
+    with pytest.raises(AssertionError, match="other bytes as flows"):
+        check_flows(Truncated(), 3000, (0, 1, 2), Star())
 
 
-def test_a_single_worker_needs_no_network(scenario, simulation):
-    alone = simulation(
-        scenario(nodes=1, strategies={"only": Averaging()}, step_ns=10, stop=Stop(updates=3))
+def test_messages_start_when_what_they_wait_for_has_arrived():
+    clock, events = Clock(), []
+    fabric = Fabric(clock, Star(bandwidth=10**9, latency=1000), 3)
+    messages = [
+        PointToPoint(0, 1, 125),
+        PointToPoint(0, 2, 125, (0,)),
+        PointToPoint(1, 2, 125, (0,)),
+        PointToPoint(2, 0, 0, (1, 2)),
+    ]
+
+    Exchange(
+        fabric,
+        messages,
+        lambda: events.append(("finished", clock.now_ns)),
+        started=lambda index: events.append(("started", index, clock.now_ns)),
+        arrived=lambda index: events.append(("arrived", index, clock.now_ns)),
     )
-    while alone.advance():
-        pass
+    clock.run()
 
-    assert [update.time_ns for update in alone.updates] == [10, 20, 30]
-    assert alone.world.messages == []
+    assert events == [
+        ("started", 0, 0),
+        ("arrived", 0, 2000),
+        ("started", 1, 2000),
+        ("started", 2, 2000),
+        ("arrived", 1, 5000),  # two share node 2's link down
+        ("arrived", 2, 5000),
+        ("started", 3, 5000),
+        ("arrived", 3, 6000),
+        ("finished", 6000),
+    ]
 
 
-@pytest.mark.parametrize("rank", [0, 3])
-def test_a_server_on_a_workers_machine_saves_that_workers_messages(scenario, simulation, rank):
-    shared = simulation(
-        scenario(
-            nodes=4,
-            strategies={"only": ParameterServer(server=rank)},
-            network=Star(bandwidth=GBIT, latency=0),
-            dimension=1000,
-            stop=Stop(updates=2),
-        )
-    )
-    while shared.advance():
-        pass
+def test_long_chains_that_take_no_time_do_not_recurse():
+    assert seconds(Chain(segment=100), 6400, range(2000), Instant()) == 0
 
-    # Three pushes share its link down, three pulls its link up: 3 * 4000 B = 96 us, each way.
-    assert [update.time_ns for update in shared.updates] == [96_010, 3 * 96_000 + 20]
-    assert {message.num_bytes for message in shared.world.messages if message.sender == rank} == {
-        0,
-        4000,
-    }
+
+def test_nothing_to_send_is_finished_at_once():
+    clock, finished = Clock(), []
+
+    Exchange(Fabric(clock, Star(), 2), [], lambda: finished.append(True))
+
+    assert finished == [True]

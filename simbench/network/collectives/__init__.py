@@ -1,1 +1,1 @@
-"""The algorithms of all-reduce, one file each; a new file here is a new ``all_reduce.kind``."""
+"""Collectives: a folder for each operation, a file for each of its algorithms."""

@@ -1,0 +1,20 @@
+"""All-reduce by whatever algorithm is the fastest."""
+
+from typing import Literal
+
+from simbench.network.cheapest import Cheapest
+from simbench.network.collective import AllReduce
+
+
+class Auto(Cheapest, AllReduce):
+    """The fastest algorithm for that size, among those nodes, on that network.
+
+    Servers are no candidates.
+    """
+
+    kind: Literal["auto"] = "auto"
+
+    @property
+    def folder(self) -> str:
+        """The folder of this file."""
+        return __package__

@@ -1,0 +1,32 @@
+"""Broadcast down a binomial tree."""
+
+from typing import Literal
+
+from simbench.network.collective import Broadcast, PointToPoint
+from simbench.network.schedule import Piece
+from simbench.network.topology import Network
+from simbench.network.tree import binomial, copy_down, segments
+from simbench.units import Bytes
+
+
+class Binomial(Broadcast):
+    """Whoever has the vector sends it on, to one more node in every step.
+
+    Without other traffic on equal links it takes ceil(lg p) (latency + bytes/bandwidth).
+
+    Source:
+        Thakur, Rabenseifner, Gropp, "Optimization of collective communication operations in
+        MPICH", Int. J. High Perform. Comput. Appl. 19 (2005), on broadcast.
+    """
+
+    kind: Literal["binomial"] = "binomial"
+    segment: Bytes | None = None
+    """Size of the segments that are passed on one by one, 64 at most; none: the whole at once."""
+
+    def messages(
+        self, num_bytes: int, ranks: tuple[int, ...], network: Network
+    ) -> list[PointToPoint]:
+        """Return one message of each segment to every node but the first."""
+        messages: list[PointToPoint] = []
+        copy_down(messages, binomial(ranks), segments(Piece(0, num_bytes), self.segment))
+        return messages

@@ -1,0 +1,56 @@
+"""Reduce-scatter around a ring."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from simbench.network.collective import PointToPoint, ReduceScatter
+from simbench.network.merged import add_ring, ring_pairs, share_no_link
+from simbench.network.schedule import Piece, Schedule, Transfer, split
+from simbench.network.topology import Network
+
+
+def rounds(ranks: Sequence[int], pieces: Sequence[Piece]) -> Iterator[list[Transfer]]:
+    """Yield p-1 rounds, after which the i-th of ``ranks`` has the sum of ``pieces[i]``."""
+    p = len(ranks)
+    for step in range(p - 1):
+        yield [
+            Transfer(rank, ranks[(i + 1) % p], pieces[(i - 1 - step) % p], adds=True)
+            for i, rank in enumerate(ranks)
+        ]
+
+
+def add_flows(schedule: Schedule, ranks: Sequence[int], pieces: Sequence[Piece]) -> None:
+    """Add one round of flows that stand for the messages: each sends all pieces but its own."""
+    if len(ranks) > 1:
+        size = sum(piece.num_bytes for piece in pieces)
+        add_ring(schedule, ranks, [size - piece.num_bytes for piece in pieces], len(ranks) - 1)
+
+
+class Ring(ReduceScatter):
+    """p-1 steps, in each of which every node sends one p-th of the vector to the next.
+
+    Without other traffic on equal links it takes (p-1) latency + (p-1)/p * bytes/bandwidth.
+
+    Source:
+        Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations",
+        J. Parallel Distrib. Comput. 69 (2009), section 3.
+    """
+
+    kind: Literal["ring"] = "ring"
+
+    def messages(
+        self, num_bytes: int, ranks: tuple[int, ...], network: Network
+    ) -> list[PointToPoint]:
+        """Return p-1 messages of every node."""
+        schedule = Schedule()
+        for transfers in rounds(ranks, split(Piece(0, num_bytes), len(ranks))):
+            schedule.add(transfers)
+        return schedule.messages
+
+    def flows(self, num_bytes: int, ranks: tuple[int, ...], network: Network) -> list[PointToPoint]:
+        """Return one flow from each node to the next, where these don't meet."""
+        if not share_no_link(ring_pairs(ranks), network):
+            return self.messages(num_bytes, ranks, network)
+        schedule = Schedule()
+        add_flows(schedule, ranks, split(Piece(0, num_bytes), len(ranks)))
+        return schedule.messages
