@@ -183,7 +183,11 @@ class Fabric:
         for each in ends:
             # It may have changed its mind since this was noted.
             if each.ends_ns == now_ns:
-                through += self._sharing.end(each, now_ns)
+                if isinstance(each, Flow):
+                    self._sharing.leave(each, now_ns)
+                    through.append(each)
+                else:
+                    through += self._sharing.end(each, now_ns)
         for flow in begins:
             if flow.num_bytes:
                 self._sharing.join(flow, now_ns)

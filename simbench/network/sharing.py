@@ -90,18 +90,15 @@ class Sharing:
         flow.ends_ns = NEVER
         flow.under_way = False
 
-    def end(self, each: Flow | Aggregate, now_ns: int) -> list[Flow]:
-        """Take off their links those that are through at the moment that was foreseen."""
-        if isinstance(each, Flow):
-            self.leave(each, now_ns)
-            return [each]
-        through = each.done(now_ns)
+    def end(self, aggregate: Aggregate, now_ns: int) -> list[Flow]:
+        """Take off their links the first of ``aggregate``, at the moment that was foreseen."""
+        through = aggregate.done(now_ns)
         for flow in through:
             self.leave(flow, now_ns)
         if not through:
             # The last bit of a float.
-            each.set_level(each.level, now_ns)
-            self._foreseen(each)
+            aggregate.set_level(aggregate.level, now_ns)
+            self._foreseen(aggregate)
         return through
 
     def limit(self, flow: Flow, now_ns: int) -> None:
