@@ -6,7 +6,7 @@ from collections.abc import Callable
 from simpy.events import Event
 
 from simbench.clock import Clock
-from simbench.network.flow import Aggregate, Flow
+from simbench.network.flow import NEVER, Aggregate, Flow
 
 _NOTHING = float("inf")
 _BUSY = -1
@@ -39,6 +39,8 @@ class Agenda:
     def end(self, each: Flow | Aggregate) -> None:
         """Note when a flow, or the first of an aggregate, ends; what was noted no longer counts."""
         time_ns = each.ends_ns
+        if time_ns == NEVER:
+            return
         noted = self._ends.get(time_ns)
         if noted is None:
             self._ends[time_ns] = [each]

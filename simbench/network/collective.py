@@ -135,11 +135,18 @@ class Exchange:
         if self._starting:
             return
         self._starting = True
+        carry = self._fabric.carry
         while self._ready:
             index = self._ready.popleft()
-            sender, receiver, num_bytes, *_, hops = self._messages[index]
+            message = self._messages[index]
             self._started(index)
-            self._fabric.carry(sender, receiver, num_bytes, partial(self._arrive, index), hops)
+            carry(
+                message.sender,
+                message.receiver,
+                message.num_bytes,
+                partial(self._arrive, index),
+                message.hops_in_turn,
+            )
         self._starting = False
         if not self._left:
             self._finished()

@@ -9,7 +9,7 @@ from simpy.events import Event
 
 from simbench.clock import Clock
 from simbench.network.agenda import Agenda
-from simbench.network.flow import NEVER, Flow, Route, SharedLink
+from simbench.network.flow import Flow, Route, SharedLink
 from simbench.network.latency_jitter import LatencyJitter
 from simbench.network.sharing import Sharing
 from simbench.network.topology import Network, NoRouteError, Path, Topology
@@ -33,11 +33,11 @@ class Fabric:
         self._clock = clock
         self._jitter = LatencyJitter(seed)
         self.network = Network(topology, num_nodes)
-        self._sharing = Sharing([link.rate_bps for link in self.network.links])
         self._routes: dict[tuple[int, int, int], Route] = {}
         self._retired: dict[tuple[int, int, tuple[SharedLink, ...]], Route] = {}
         """Routes as they were before links or nodes failed or were mended: they may come back."""
         self._agenda = Agenda(clock, self._happen)
+        self._sharing = Sharing([link.rate_bps for link in self.network.links], self._agenda.end)
         self._settling = False
         self._num_flows = 0
         self._down_links: frozenset[int] = frozenset()
@@ -91,7 +91,7 @@ class Fabric:
             finished()
         else:
             self._sharing.join(flow, now_ns)
-            self._see_to_changes()
+            self._settle_last()
         return flow
 
     def cap(self, flow: Flow, rate_bps: int | None) -> None:
@@ -99,12 +99,12 @@ class Fabric:
         flow.cap_bps = rate_bps
         if flow.under_way:
             self._sharing.limit(flow, self._clock.now_ns)
-            self._see_to_changes()
+            self._settle_last()
 
     def set_rate(self, link: int, rate_bps: int) -> None:
         """From now on, ``link`` carries ``rate_bps``; with 0, its flows stand still."""
         self._sharing.set_rate(self._sharing.link(link), rate_bps, self._clock.now_ns)
-        self._see_to_changes()
+        self._settle_last()
 
     # -- failures
 
@@ -127,12 +127,13 @@ class Fabric:
             or flow.route.receiver in nodes
             or any(link.index in links for link in flow.links)
         ]
-        lost = [(flow, math.ceil(flow.bits_left_at(now_ns) / 8)) for flow in victims]
+        # A byte isn't lost to the last bit of a float.
+        lost = [(flow, math.ceil(flow.bits_left_at(now_ns) / 8 - 1e-6)) for flow in victims]
         for flow in victims:
             if flow.under_way:
                 self._sharing.leave(flow, now_ns)
         self._agenda.strike(frozenset(victims))
-        self._see_to_changes()
+        self._settle_last()
         for flow, bytes_left in lost:
             flow.route.num_bytes += flow.num_bytes - bytes_left
             _tell_loss(flow, bytes_left)
@@ -182,7 +183,11 @@ class Fabric:
         for each in ends:
             # It may have changed its mind since this was noted.
             if each.ends_ns == now_ns:
-                through += self._sharing.end(each, now_ns)
+                if isinstance(each, Flow):
+                    self._sharing.leave(each, now_ns)
+                    through.append(each)
+                else:
+                    through += self._sharing.end(each, now_ns)
         for flow in begins:
             if flow.num_bytes:
                 self._sharing.join(flow, now_ns)
@@ -198,16 +203,11 @@ class Fabric:
             if next_ns is None or next_ns > now_ns:
                 # Nothing else happens at this moment.
                 self._sharing.settle(now_ns)
-        self._see_to_changes()
+            else:
+                self._settle_last()
 
-    def _see_to_changes(self) -> None:
-        """Note ends that are known anew; see to it that rates are worked out."""
-        foreseen = self._sharing.foreseen
-        if foreseen:
-            for each in foreseen:
-                if each.ends_ns != NEVER:
-                    self._agenda.end(each)
-            foreseen.clear()
+    def _settle_last(self) -> None:
+        """See to it that rates are worked out after all that happens now, if they must be."""
         if self._sharing.dirty and not self._settling:
             self._settling = True
             event = Event(self._clock)
@@ -217,7 +217,6 @@ class Fabric:
     def _settle(self, _: Event) -> None:
         self._settling = False
         self._sharing.settle(self._clock.now_ns)
-        self._see_to_changes()
 
 
 def _tell_loss(flow: Flow, bytes_left: int) -> None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 
 from simbench.network.flow import NEVER, Aggregate, Flow, SharedLink
-from simbench.network.groups import Groups, contended
+from simbench.network.groups import Groups
 
 # Levels that differ by less are one: they were added up in another order.
 _SAME = 1e-12
@@ -84,7 +84,7 @@ class Filling:
             before = aggregate.level
             if aggregate.ends_ns == NEVER or abs(level - before) > _SAME * before:
                 aggregate.set_level(level, self._now_ns)
-                self._groups.foreseen.append(aggregate)
+                self._groups.foreseen(aggregate)
 
     # -- one link
 
@@ -149,8 +149,8 @@ class Filling:
         moved = [flow for limit, flow in at_limit if limit > level]
         for flow in moved:
             flow.bits_left = flow.bits_left_at(self._now_ns)
-            self._groups.stop_at_limit(flow)
-            self._groups.share(flow, contended(flow), self._now_ns)
+            self._groups.take_out(flow, self._now_ns)
+            self._groups.share(flow, self._now_ns)
             self._moved.append(flow)
             assert flow.aggregate is not None
             assert flow.aggregate not in self._levels
@@ -164,7 +164,7 @@ class Filling:
         moved = [flow for limit, flow in members if limit < level]
         for flow in moved:
             flow.bits_left = flow.bits_left_at(self._now_ns)
-            self._groups.leave(flow, self._now_ns)
+            self._groups.take_out(flow, self._now_ns)
             self._groups.run_at_limit(flow, self._now_ns)
             self._moved.append(flow)
             self._change(aggregate.links, -flow.limit_bps, -flow.weight)

@@ -207,19 +207,14 @@ class Aggregate:
         self.ends_ns = NEVER
         """When the first flow is through."""
 
-    def advance(self, now_ns: int) -> None:
-        """Let the virtual clock go on to ``now_ns`` at the level that it had."""
-        if now_ns != self.since_ns:
-            self.served = self.served_at(now_ns)
-            self.since_ns = now_ns
-
     def served_at(self, now_ns: float) -> float:
         """Return what the virtual clock shows at ``now_ns``."""
         return self.served + self.level * (now_ns - self.since_ns) / 1e9
 
     def add(self, flow: Flow, limit: float, now_ns: int) -> None:
         """Take ``flow`` in; ``limit`` is its limit per weight."""
-        self.advance(now_ns)
+        if now_ns != self.since_ns:
+            self._advance(now_ns)
         self.ends_ns = NEVER
         flow.aggregate = self
         flow.ends_ns = NEVER
@@ -233,7 +228,8 @@ class Aggregate:
 
     def remove(self, flow: Flow, now_ns: int) -> None:
         """Let ``flow`` go; what it has left must be asked for before."""
-        self.advance(now_ns)
+        if now_ns != self.since_ns:
+            self._advance(now_ns)
         flow.aggregate = None
         self.ends_ns = NEVER
         self.weight -= flow.weight
@@ -241,7 +237,11 @@ class Aggregate:
 
     def members(self) -> list[Flow]:
         """Return its flows, and forget those that have left."""
-        self.queue = [each for each in self.queue if self._holds(each)]
+        self.queue = [
+            entry
+            for entry in self.queue
+            if entry[2].aggregate is self and entry[2].ticket == entry[1]
+        ]
         heapq.heapify(self.queue)
         return [flow for _, _, flow in self.queue]
 
@@ -250,25 +250,32 @@ class Aggregate:
         served = self.served_at(now_ns + _ROUNDING_NS)
         through = []
         queue = self.queue
-        while queue and (queue[0][0] <= served or not self._holds(queue[0])):
-            entry = heapq.heappop(queue)
-            if self._holds(entry):
-                through.append(entry[2])
+        while queue:
+            tag, ticket, flow = queue[0]
+            if flow.aggregate is self and flow.ticket == ticket:
+                if tag > served:
+                    break
+                through.append(flow)
+            heapq.heappop(queue)
         return through
 
     def set_level(self, level: float, now_ns: int) -> None:
         """Go on at this level from ``now_ns``, and work out when the first flow is through."""
-        self.advance(now_ns)
+        if now_ns != self.since_ns:
+            self._advance(now_ns)
         self.level = level
+        self.ends_ns = NEVER
         queue = self.queue
-        while queue and not self._holds(queue[0]):
+        while queue:
+            tag, ticket, flow = queue[0]
+            if flow.aggregate is self and flow.ticket == ticket:
+                if level:
+                    left = max(0.0, tag - self.served)
+                    self.ends_ns = now_ns + ends_after_ns(left, level)
+                break
             heapq.heappop(queue)
-        if queue and level:
-            left = max(0.0, queue[0][0] - self.served)
-            self.ends_ns = now_ns + ends_after_ns(left, level)
-        else:
-            self.ends_ns = NEVER
 
-    def _holds(self, entry: tuple[float, int, Flow]) -> bool:
-        _, ticket, flow = entry
-        return flow.aggregate is self and flow.ticket == ticket
+    def _advance(self, now_ns: int) -> None:
+        """Let the virtual clock go on to ``now_ns`` at the level that it had."""
+        self.served += self.level * (now_ns - self.since_ns) / 1e9
+        self.since_ns = now_ns

@@ -1,36 +1,41 @@
 """Who shares with whom: flows at their limit, and aggregates of flows over the same links."""
 
+from collections.abc import Callable
+from typing import Any
+
 from simbench.network.flow import NEVER, Aggregate, Flow, SharedLink, ends_after_ns
 
 
 class Groups:
     """Every flow under way either takes its limit or shares in an aggregate."""
 
-    def __init__(self) -> None:
+    def __init__(self, foreseen: Callable[[Flow | Aggregate], Any]) -> None:
+        """``foreseen`` is told of each flow and aggregate whose ``ends_ns`` is known anew."""
+        self.foreseen = foreseen
+        self.dirty: dict[SharedLink, None] = {}
+        """Contended links on which something has changed since rates were worked out."""
         self._aggregates: dict[tuple[SharedLink, ...], Aggregate] = {}
-        self.foreseen: list[Flow | Aggregate] = []
-        """Whose end is known anew."""
 
-    def place(self, flow: Flow, now_ns: int) -> tuple[SharedLink, ...]:
-        """Put a flow whose bits are up to date into a group; return its contended links.
+    def place(self, flow: Flow, now_ns: int) -> None:
+        """Put a flow whose bits are up to date among those like it.
 
         Where it begins is a guess: filling puts right what isn't.
         """
-        links = contended(flow)
+        links = tuple([link for link in flow.links if link.contended])
         aggregate = self._aggregates.get(links)
-        limit = flow.limit_bps / flow.weight
-        if not links or (aggregate is not None and limit < aggregate.level):
-            self.run_at_limit(flow, now_ns)
+        if aggregate is None:
+            if links:
+                self.share(flow, now_ns)
+            else:
+                self.run_at_limit(flow, now_ns)
         else:
-            self.share(flow, links, now_ns)
-        return links
-
-    def take_out(self, flow: Flow, now_ns: int) -> None:
-        """Undo ``place``."""
-        if flow.aggregate is not None:
-            self.leave(flow, now_ns)
-        else:
-            self.stop_at_limit(flow)
+            limit = flow.limit_bps / flow.weight
+            if limit < aggregate.level:
+                self.run_at_limit(flow, now_ns)
+            else:
+                aggregate.add(flow, limit, now_ns)
+        for link in links:
+            self.dirty[link] = None
 
     def run_at_limit(self, flow: Flow, now_ns: int) -> None:
         """Let ``flow`` take its limit; nobody slows it."""
@@ -38,22 +43,16 @@ class Groups:
         flow.since_ns = now_ns
         if limit_bps:
             flow.ends_ns = now_ns + ends_after_ns(flow.bits_left, limit_bps)
-            self.foreseen.append(flow)
+            self.foreseen(flow)
         limit = limit_bps / flow.weight
         for link in flow.links:
             if link.contended:
                 link.at_limit_bps += limit_bps
                 link.greatest_limit = max(link.greatest_limit, limit)
 
-    def stop_at_limit(self, flow: Flow) -> None:
-        """Undo ``run_at_limit``."""
-        flow.ends_ns = NEVER
-        for link in flow.links:
-            if link.contended:
-                link.at_limit_bps -= flow.limit_bps
-
-    def share(self, flow: Flow, links: tuple[SharedLink, ...], now_ns: int) -> None:
-        """Let ``flow`` share ``links``, its contended ones, with the aggregate of those like it."""
+    def share(self, flow: Flow, now_ns: int) -> None:
+        """Let ``flow`` share its contended links with the aggregate of those like it."""
+        links = tuple([link for link in flow.links if link.contended])
         aggregate = self._aggregates.get(links)
         if aggregate is None:
             aggregate = self._aggregates[links] = Aggregate(links, now_ns)
@@ -61,17 +60,17 @@ class Groups:
                 link.aggregates[aggregate] = None
         aggregate.add(flow, flow.limit_bps / flow.weight, now_ns)
 
-    def leave(self, flow: Flow, now_ns: int) -> None:
-        """Undo ``share``."""
+    def take_out(self, flow: Flow, now_ns: int) -> None:
+        """Undo whichever it was; what ``flow`` has left must be asked for before."""
         aggregate = flow.aggregate
-        assert aggregate is not None
-        aggregate.remove(flow, now_ns)
-        if not aggregate.num_flows:
-            del self._aggregates[aggregate.links]
-            for link in aggregate.links:
-                del link.aggregates[aggregate]
-
-
-def contended(flow: Flow) -> tuple[SharedLink, ...]:
-    """Return the links that slow ``flow``, or may."""
-    return tuple([link for link in flow.links if link.contended])
+        if aggregate is None:
+            flow.ends_ns = NEVER
+            for link in flow.links:
+                if link.contended:
+                    link.at_limit_bps -= flow.limit_bps
+        else:
+            aggregate.remove(flow, now_ns)
+            if not aggregate.num_flows:
+                del self._aggregates[aggregate.links]
+                for link in aggregate.links:
+                    del link.aggregates[aggregate]

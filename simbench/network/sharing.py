@@ -11,7 +11,8 @@ Source:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from simbench.network.filling import Filling
 from simbench.network.flow import NEVER, Aggregate, Flow, Route, SharedLink, ends_after_ns
@@ -25,14 +26,16 @@ class Sharing:
     and before time goes on.
     """
 
-    def __init__(self, link_rates: Sequence[int]) -> None:
+    def __init__(
+        self, link_rates: Sequence[int], foreseen: Callable[[Flow | Aggregate], Any]
+    ) -> None:
+        """``foreseen`` is told of each flow and aggregate whose ``ends_ns`` is known anew."""
         self._link_rates = link_rates
         self._links: dict[int, SharedLink] = {}
-        self._groups = Groups()
-        self.dirty: dict[SharedLink, None] = {}
-        """Contended links on which something has changed since rates were worked out."""
-        self.foreseen = self._groups.foreseen
-        """Whose end is known anew; the owner of the clock takes them out."""
+        self._groups = Groups(foreseen)
+        self._foreseen = foreseen
+        self.dirty = self._groups.dirty
+        """Links for which rates must be worked out."""
 
     def link(self, index: int) -> SharedLink:
         """Return a link by its place in the topology."""
@@ -67,10 +70,10 @@ class Sharing:
                 slowed = True
             link.flows[flow] = None
         if slowed:
-            self._place(flow, now_ns)
+            self._groups.place(flow, now_ns)
         elif limit_bps:
             flow.ends_ns = now_ns + ends_after_ns(flow.bits_left, limit_bps)
-            self.foreseen.append(flow)
+            self._foreseen(flow)
 
     def leave(self, flow: Flow, now_ns: int) -> None:
         """Take ``flow`` off its links; what it has left is no longer known."""
@@ -87,18 +90,15 @@ class Sharing:
         flow.ends_ns = NEVER
         flow.under_way = False
 
-    def end(self, each: Flow | Aggregate, now_ns: int) -> list[Flow]:
-        """Take off their links those that are through at the moment that was foreseen."""
-        if isinstance(each, Flow):
-            self.leave(each, now_ns)
-            return [each]
-        through = each.done(now_ns)
+    def end(self, aggregate: Aggregate, now_ns: int) -> list[Flow]:
+        """Take off their links the first of ``aggregate``, at the moment that was foreseen."""
+        through = aggregate.done(now_ns)
         for flow in through:
             self.leave(flow, now_ns)
         if not through:
             # The last bit of a float.
-            each.set_level(each.level, now_ns)
-            self.foreseen.append(each)
+            aggregate.set_level(aggregate.level, now_ns)
+            self._foreseen(aggregate)
         return through
 
     def limit(self, flow: Flow, now_ns: int) -> None:
@@ -118,11 +118,6 @@ class Sharing:
 
     # -- who shares with whom
 
-    def _place(self, flow: Flow, now_ns: int) -> None:
-        """Put a flow whose bits are up to date among those like it."""
-        for link in self._groups.place(flow, now_ns):
-            self.dirty[link] = None
-
     def _regroup(self, link: SharedLink, now_ns: int, *, contended: bool) -> None:
         """Sort the flows of ``link`` anew as it becomes contended, or is so no longer."""
         flows = list(link.flows)
@@ -133,7 +128,7 @@ class Sharing:
         link.level = math.inf
         self.dirty.pop(link, None)
         for flow in flows:
-            self._place(flow, now_ns)
+            self._groups.place(flow, now_ns)
 
     # -- how fast they are
 
@@ -143,7 +138,7 @@ class Sharing:
             # Half, so that a link at the edge doesn't change sides with every flow.
             if link.contended and 2 * link.demand_bps <= link.rate_bps:
                 self._regroup(link, now_ns, contended=False)
-        region = {}
+        region: dict[SharedLink, None] = {}
         for link in self.dirty:
             if not self._fill_alone(link, now_ns):
                 region[link] = None
@@ -168,7 +163,7 @@ class Sharing:
         link.level = level
         aggregate.bottleneck = link
         aggregate.set_level(level, now_ns)
-        self.foreseen.append(aggregate)
+        self._foreseen(aggregate)
         return True
 
 
@@ -185,7 +180,7 @@ def max_min_rates(paths: Sequence[Sequence[int]], link_rates: Sequence[int]) -> 
         paths: the links of each flow, as indices into ``link_rates``.
         link_rates: what each link carries, in bit/s.
     """
-    sharing = Sharing(link_rates)
+    sharing = Sharing(link_rates, _ignore)
     flows = []
     for number, path in enumerate(paths):
         route = Route(0, 0, tuple([sharing.link(index) for index in path]), 0)
@@ -197,5 +192,5 @@ def max_min_rates(paths: Sequence[Sequence[int]], link_rates: Sequence[int]) -> 
     return [float(flow.rate_bps) if flow.links else math.inf for flow in flows]
 
 
-def _ignore() -> None:
+def _ignore(*_: object) -> None:
     """Nobody waits for flows that only ask for their rate."""

@@ -39,7 +39,7 @@ class History:
 
     def __init__(self, links):
         self.link_rates = list(links)
-        self.sharing = Sharing(links)
+        self.sharing = Sharing(links, lambda _: None)
         self.flows = {}
         self.bits_left = {}
         self.now_ns = 0
