@@ -94,7 +94,7 @@ def python(tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=600,
         )
         return Said(ended.returncode, ended.stdout, ended.stderr)
 
