@@ -2,9 +2,9 @@
 
     /usr/bin/python3 -I simgrid_ring.py NODES ALL_REDUCES actors|one_actor
 
-Prints as JSON how many transfers it simulated, in how many seconds of processor time, and the virtual
-time in seconds. ``actors`` is one actor per node with mailboxes, as SimGrid's examples are written;
-``one_actor`` starts all transfers of a step from a single actor and waits for them.
+Prints as JSON how many transfers it simulated, in how many seconds of processor time, and the
+virtual time in seconds. ``actors`` is one actor per node with mailboxes, as SimGrid's examples are
+written; ``one_actor`` starts all transfers of a step from a single actor and waits for them.
 """
 
 import json
