@@ -140,6 +140,8 @@ PositiveNanoseconds = Annotated[int, *_Quantity(TIME_NS, "50 ms", positive=True)
 """A duration above zero: "10 min"."""
 Bytes = Annotated[int, *_Quantity(SIZE_BYTES, "25 MiB", positive=True).annotations()]
 """A size: "25 MiB"."""
+NonNegativeBytes = Annotated[int, *_Quantity(SIZE_BYTES, "64 KiB", positive=False).annotations()]
+"""A size of zero or more: "0 B"."""
 BitsPerSecond = Annotated[int, *_Quantity(LINK_RATE_BPS, "10 Gbit/s", positive=True).annotations()]
 """The rate of a link: "10 Gbit/s"."""
 NanosecondsEach = Annotated[

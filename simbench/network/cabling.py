@@ -8,7 +8,13 @@ from pydantic import BeforeValidator, Field
 from simbench.network.routing import Link, Place
 from simbench.network.topology import Topology
 from simbench.spec import Spec, misfit
-from simbench.units import BitsPerSecond, BitsPerSecondEach, Nanoseconds, NanosecondsEach
+from simbench.units import (
+    BitsPerSecond,
+    BitsPerSecondEach,
+    Nanoseconds,
+    NanosecondsEach,
+    NonNegativeBytes,
+)
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
@@ -76,6 +82,8 @@ class SwitchedTopology(Topology, ABC):
     """Mean extra latency of a message on that way: half of it exponential on each link."""
     loss: ProbabilityEach = 0.0
     """Probability that a packet is lost on a node's link."""
+    burst: NonNegativeBytes = 0
+    """What each link lets through at once after an idle time: the depth of its token bucket."""
 
     def check(self, num_workers: int, num_servers: int) -> None:
         """Refuse also a list that has a value too few or too many."""
@@ -97,8 +105,8 @@ class SwitchedTopology(Topology, ABC):
         loss = self.loss[rank] if isinstance(self.loss, tuple) else self.loss
         halves = halved(_of(self.latency, rank), _of(self.jitter, rank))
         return (
-            Link(rank, switch, up_bps, *halves[0], loss),
-            Link(switch, rank, down_bps, *halves[1], loss),
+            Link(rank, switch, up_bps, *halves[0], loss, self.burst),
+            Link(switch, rank, down_bps, *halves[1], loss, self.burst),
         )
 
     @property
@@ -119,7 +127,7 @@ class TieredTopology(SwitchedTopology, ABC):
 
     def trunk(self, lower: str, upper: str, rate_bps: int) -> tuple[Link, Link]:
         """Return both directions of a link between two switches."""
-        rest = rate_bps, self.trunk_latency, self.trunk_jitter, self.trunk_loss
+        rest = rate_bps, self.trunk_latency, self.trunk_jitter, self.trunk_loss, self.burst
         return Link(lower, upper, *rest), Link(upper, lower, *rest)
 
 

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, NamedTuple
 from simbench.clock import Clock
 from simbench.network.fabric import Fabric
 from simbench.network.topology import Network, Topology
+from simbench.network.transport import Carrier
 from simbench.spec import Spec
 
 
@@ -31,6 +32,8 @@ class PointToPoint(NamedTuple):
     hops_in_turn: int = 1
     """Messages that it stands for, each waiting for the one before: it waits for the latency as
     often. See ``Collective.flows``."""
+    header_bytes: int = 0
+    """What it carries besides: a message that only tells something carries nothing else."""
 
 
 class Collective(Spec, ABC):
@@ -71,9 +74,12 @@ class Collective(Spec, ABC):
     def transfers(
         self, num_bytes: int, ranks: tuple[int, ...], network: Network
     ) -> list[PointToPoint]:
-        """Return what is simulated: flows or messages, as ``simulate`` says."""
-        find = self.messages if self.simulate == "messages" else self.flows
-        return find(num_bytes, ranks, network)
+        """Return what is simulated: flows or messages, as ``simulate`` says.
+
+        Where the transport has a view of single messages, these are always simulated.
+        """
+        merges = self.simulate == "flows" and network.topology.transport.merges
+        return (self.flows if merges else self.messages)(num_bytes, ranks, network)
 
 
 class AllReduce(Collective):
@@ -101,23 +107,23 @@ class Exchange:
 
     def __init__(
         self,
-        fabric: Fabric,
+        carrier: Carrier,
         messages: Sequence[PointToPoint],
         finished: Callable[[], None],
         *,
         started: Callable[[int], None] = lambda _: None,
         arrived: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Start ``messages`` on ``fabric``.
+        """Start ``messages`` by ``carrier``.
 
         Args:
-            fabric: what carries them.
+            carrier: who carries them.
             messages: what is to be carried, each behind those that it waits for.
             finished: called when the last has arrived; at once if there are none.
             started: called with a message's index when it starts.
             arrived: called with a message's index when it arrives, before what waits for it starts.
         """
-        self._fabric = fabric
+        self._carrier = carrier
         self._messages = messages
         self._finished, self._started, self._arrived = finished, started, arrived
         self._left = len(messages)
@@ -135,7 +141,7 @@ class Exchange:
         if self._starting:
             return
         self._starting = True
-        carry = self._fabric.carry
+        carry = self._carrier.carry
         while self._ready:
             index = self._ready.popleft()
             message = self._messages[index]
@@ -143,7 +149,7 @@ class Exchange:
             carry(
                 message.sender,
                 message.receiver,
-                message.num_bytes,
+                message.num_bytes + message.header_bytes,
                 partial(self._arrive, index),
                 message.hops_in_turn,
             )
@@ -184,12 +190,16 @@ def seconds(
     return seconds_on(network, collective.transfers(num_bytes, (*ranks, *servers), network))
 
 
-def seconds_on(network: Network, messages: Sequence[PointToPoint]) -> float:
-    """Return how long ``messages`` take on ``network`` if nobody else talks."""
+def seconds_on(network: Network, messages: Sequence[PointToPoint], seed: int = 0) -> float:
+    """Return how long ``messages`` take on ``network`` if nobody else talks.
+
+    ``seed`` is that of what the network and its transport draw.
+    """
     clock = Clock()
     ended: list[int] = []
-    fabric = Fabric(clock, network.topology, network.num_nodes)
-    Exchange(fabric, messages, lambda: ended.append(clock.now_ns))
+    fabric = Fabric(clock, network.topology, network.num_nodes, seed=seed)
+    carrier = network.topology.transport.carrier(fabric, seed)
+    Exchange(carrier, messages, lambda: ended.append(clock.now_ns))
     clock.run()
     assert ended, "messages wait for each other in a circle"
     return ended[0] / 1e9

@@ -9,7 +9,7 @@ from simpy.events import Event
 
 from simbench.clock import Clock
 from simbench.network.agenda import Agenda
-from simbench.network.flow import Flow, Route, SharedLink
+from simbench.network.flow import Flow, Route, SharedLink, whole_weight
 from simbench.network.latency_jitter import LatencyJitter
 from simbench.network.sharing import Sharing
 from simbench.network.topology import Network, NoRouteError, Path, Topology
@@ -37,7 +37,12 @@ class Fabric:
         self._retired: dict[tuple[int, int, tuple[SharedLink, ...]], Route] = {}
         """Routes as they were before links or nodes failed or were mended: they may come back."""
         self._agenda = Agenda(clock, self._happen)
-        self._sharing = Sharing([link.rate_bps for link in self.network.links], self._agenda.end)
+        links = self.network.links
+        self._sharing = Sharing(
+            [link.rate_bps for link in links],
+            self._agenda.end,
+            [link.burst_bytes for link in links],
+        )
         self._settling = False
         self._num_flows = 0
         self._down_links: frozenset[int] = frozenset()
@@ -55,6 +60,7 @@ class Fabric:
         cap_bps: int | None = None,
         delay_ns: int = 0,
         way: int = 0,
+        expansion: float = 1.0,
         cut: Callable[[int], Any] | None = None,
     ) -> Flow:
         """Begin to carry ``num_bytes``; call ``finished`` when the last one arrives.
@@ -70,12 +76,20 @@ class Fabric:
             cap_bps: the flow is never faster; None if only links limit it.
             delay_ns: what it waits for besides the latency.
             way: flows of different ways between two nodes may take different paths.
+            expansion: bytes on the links for each of the message.
             cut: called instead of ``finished``, with the bytes that haven't arrived, when a link
                 or a node fails; a flow without it must not meet a failure.
         """
-        route = self._routes.get((sender, receiver, way)) or self._find(sender, receiver, way)
+        route = self.route(sender, receiver, way)
         flow = Flow(
-            self._num_flows, route, num_bytes if route.links else 0, weight, cap_bps, finished, cut
+            self._num_flows,
+            route,
+            num_bytes if route.links else 0,
+            weight,
+            cap_bps,
+            finished,
+            cut,
+            expansion,
         )
         self._num_flows += 1
         wait_ns = route.latency_ns * hops_in_turn + delay_ns
@@ -94,6 +108,19 @@ class Fabric:
             self._settle_last()
         return flow
 
+    @property
+    def now_ns(self) -> int:
+        """The virtual time."""
+        return self._clock.now_ns
+
+    def after(self, delay_ns: int) -> Event:
+        """Return what happens after ``delay_ns``."""
+        return self._clock.timeout(delay_ns)
+
+    def route(self, sender: int, receiver: int, way: int = 0) -> Route:
+        """Return the way from ``sender`` to ``receiver`` as it is now."""
+        return self._routes.get((sender, receiver, way)) or self._find(sender, receiver, way)
+
     def cap(self, flow: Flow, rate_bps: int | None) -> None:
         """From now on, ``flow`` is never faster than ``rate_bps``; None lifts the cap."""
         flow.cap_bps = rate_bps
@@ -101,9 +128,22 @@ class Fabric:
             self._sharing.limit(flow, self._clock.now_ns)
             self._settle_last()
 
+    def weigh(self, flow: Flow, weight: float) -> None:
+        """From now on, ``flow`` shares links with this weight."""
+        if flow.under_way:
+            self._sharing.weigh(flow, weight, self._clock.now_ns)
+            self._settle_last()
+        else:
+            flow.weight = whole_weight(weight)
+
     def set_rate(self, link: int, rate_bps: int) -> None:
         """From now on, ``link`` carries ``rate_bps``; with 0, its flows stand still."""
         self._sharing.set_rate(self._sharing.link(link), rate_bps, self._clock.now_ns)
+        self._settle_last()
+
+    def set_share(self, link: int, share: float) -> None:
+        """From now on, ``share`` of what ``link`` carries is there for flows."""
+        self._sharing.set_share(self._sharing.link(link), share, self._clock.now_ns)
         self._settle_last()
 
     # -- failures
@@ -128,7 +168,10 @@ class Fabric:
             or any(link.index in links for link in flow.links)
         ]
         # A byte isn't lost to the last bit of a float.
-        lost = [(flow, math.ceil(flow.bits_left_at(now_ns) / 8 - 1e-6)) for flow in victims]
+        lost = [
+            (flow, math.ceil(flow.bits_left_at(now_ns) / 8 / flow.expansion - 1e-6))
+            for flow in victims
+        ]
         for flow in victims:
             if flow.under_way:
                 self._sharing.leave(flow, now_ns)
@@ -171,7 +214,7 @@ class Fabric:
         links = tuple([self._sharing.link(index) for index in path.links])
         route = self._retired.get((sender, receiver, links))
         if route is None:
-            route = Route(sender, receiver, links, path.latency_ns, path.jitter_ns)
+            route = Route(sender, receiver, links, path.latency_ns, path.jitter_ns, path.loss)
         self._routes[sender, receiver, way] = route
         return route
 

@@ -14,6 +14,11 @@ NEVER = 0
 """The moment at which nothing ends: every flow takes a nanosecond at least."""
 
 
+def whole_weight(weight: float) -> int:
+    """Return ``weight`` as flows have it."""
+    return ONE if weight == 1.0 else max(1, round(weight * ONE))
+
+
 def ends_after_ns(bits: float, rate_bps: float) -> int:
     """Return the nanoseconds, at least 1, after which ``bits`` are through; rounded up."""
     return math.ceil(bits / rate_bps * 1e9 - _ROUNDING_NS) or 1
@@ -25,19 +30,33 @@ class SharedLink:
     __slots__ = (
         "aggregates",
         "at_limit_bps",
+        "burst_bits",
         "contended",
         "demand_bps",
         "flows",
         "greatest_limit",
         "index",
         "level",
+        "nominal_bps",
+        "quiet_since_ns",
         "rate_bps",
         "routes",
+        "share",
+        "tokens_bits",
     )
 
-    def __init__(self, index: int, rate_bps: int) -> None:
+    def __init__(self, index: int, rate_bps: int, burst_bytes: int = 0) -> None:
         self.index = index
+        self.nominal_bps = rate_bps
+        """What it carries when it carries nothing but flows."""
+        self.share = 1.0
+        """What part of that is there for flows."""
         self.rate_bps = rate_bps
+        self.burst_bits = 8.0 * burst_bytes
+        """Depth of its token bucket: what passes at once when it is full."""
+        self.tokens_bits = self.burst_bits
+        """What the bucket held when the link fell quiet."""
+        self.quiet_since_ns = 0
         self.routes: list[Route] = []
         self.flows: dict[Flow, None] = {}
         self.demand_bps = 0
@@ -53,11 +72,28 @@ class SharedLink:
         self.level = math.inf
         """Rate per weight at which the link is full; infinite while it isn't."""
 
+    def tokens_at(self, now_ns: int) -> float:
+        """Return the bits that pass at once: it saves them up while nothing is on it."""
+        if self.flows:
+            return 0.0
+        saved = self.rate_bps * (now_ns - self.quiet_since_ns) / 1e9
+        return min(self.burst_bits, self.tokens_bits + saved)
+
 
 class Route:
     """The way from one node to another."""
 
-    __slots__ = ("jitter_ns", "latency_ns", "limit_bps", "links", "num_bytes", "receiver", "sender")
+    __slots__ = (
+        "bursts",
+        "jitter_ns",
+        "latency_ns",
+        "limit_bps",
+        "links",
+        "loss",
+        "num_bytes",
+        "receiver",
+        "sender",
+    )
 
     def __init__(
         self,
@@ -66,12 +102,16 @@ class Route:
         links: tuple[SharedLink, ...],
         latency_ns: int,
         jitter_ns: tuple[int, ...] = (),
+        loss: float = 0.0,
     ) -> None:
         self.sender = sender
         self.receiver = receiver
         self.links = links
         self.latency_ns = latency_ns
         self.jitter_ns = jitter_ns
+        self.loss = loss
+        self.bursts = all(link.burst_bits for link in links)
+        """Whether anything may pass all of them at once."""
         self.num_bytes = 0
         """What has come through."""
         self.limit_bps = 0
@@ -94,6 +134,7 @@ class Flow:
         "cap_bps",
         "cut",
         "ends_ns",
+        "expansion",
         "finished",
         "limit_bps",
         "links",
@@ -125,17 +166,20 @@ class Flow:
         cap_bps: int | None,
         finished: Callable[[], Any],
         cut: Callable[[int], Any] | None,
+        expansion: float = 1.0,
     ) -> None:
         self.number = number
         self.route = route
         self.links = route.links
         self.num_bytes = num_bytes
-        self.weight = ONE if weight == 1.0 else max(1, round(weight * ONE))
+        self.weight = whole_weight(weight)
         self.cap_bps = cap_bps
         self.finished = finished
         self.cut = cut
         self.under_way = False
-        self.bits_left = 8.0 * num_bytes
+        self.expansion = expansion
+        """Bytes on the links for each of the message."""
+        self.bits_left = 8.0 * num_bytes * expansion
         """While it is in an aggregate, ``tag`` tells them."""
         self.ends_ns = NEVER
         """When the last bit is through, if it takes its limit."""

@@ -18,6 +18,8 @@ class Link(NamedTuple):
     """Mean of the exponential extra latency of each message."""
     loss: float = 0.0
     """Probability that a packet is lost."""
+    burst_bytes: int = 0
+    """What passes at once after an idle time: the depth of a token bucket."""
 
 
 class ShortestPaths:

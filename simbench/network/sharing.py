@@ -15,7 +15,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from simbench.network.filling import Filling
-from simbench.network.flow import NEVER, Aggregate, Flow, Route, SharedLink, ends_after_ns
+from simbench.network.flow import (
+    NEVER,
+    Aggregate,
+    Flow,
+    Route,
+    SharedLink,
+    ends_after_ns,
+    whole_weight,
+)
 from simbench.network.groups import Groups
 
 
@@ -27,10 +35,20 @@ class Sharing:
     """
 
     def __init__(
-        self, link_rates: Sequence[int], foreseen: Callable[[Flow | Aggregate], Any]
+        self,
+        link_rates: Sequence[int],
+        foreseen: Callable[[Flow | Aggregate], Any],
+        bursts_bytes: Sequence[int] | None = None,
     ) -> None:
-        """``foreseen`` is told of each flow and aggregate whose ``ends_ns`` is known anew."""
+        """Begin without flows.
+
+        Args:
+            link_rates: what each link carries, in bit/s.
+            foreseen: told of each flow and aggregate whose ``ends_ns`` is known anew.
+            bursts_bytes: what passes each link at once when it was idle; None: nothing does.
+        """
         self._link_rates = link_rates
+        self._bursts_bytes = bursts_bytes
         self._links: dict[int, SharedLink] = {}
         self._groups = Groups(foreseen)
         self._foreseen = foreseen
@@ -41,7 +59,9 @@ class Sharing:
         """Return a link by its place in the topology."""
         found = self._links.get(index)
         if found is None:
-            found = self._links[index] = SharedLink(index, self._link_rates[index])
+            burst_bytes = self._bursts_bytes[index] if self._bursts_bytes else 0
+            found = SharedLink(index, self._link_rates[index], burst_bytes)
+            self._links[index] = found
         return found
 
     def flows(self) -> list[Flow]:
@@ -60,6 +80,8 @@ class Sharing:
         flow.limit_bps = limit_bps
         flow.under_way = True
         flow.since_ns = now_ns
+        if flow.route.bursts:
+            _pass_at_once(flow, now_ns)
         slowed = False
         for link in flow.links:
             link.demand_bps += limit_bps
@@ -89,6 +111,9 @@ class Sharing:
             self._groups.take_out(flow, now_ns)
         flow.ends_ns = NEVER
         flow.under_way = False
+        if flow.route.bursts:
+            for link in flow.links:
+                link.quiet_since_ns = now_ns
 
     def end(self, aggregate: Aggregate, now_ns: int) -> list[Flow]:
         """Take off their links the first of ``aggregate``, at the moment that was foreseen."""
@@ -108,9 +133,23 @@ class Sharing:
         flow.bits_left = bits_left
         self.join(flow, now_ns)
 
+    def weigh(self, flow: Flow, weight: float, now_ns: int) -> None:
+        """Change the weight of ``flow``, which is under way."""
+        bits_left = flow.bits_left_at(now_ns)
+        self.leave(flow, now_ns)
+        flow.bits_left = bits_left
+        flow.weight = whole_weight(weight)
+        self.join(flow, now_ns)
+
     def set_rate(self, link: SharedLink, rate_bps: int, now_ns: int) -> None:
         """Change what ``link`` can carry; 0 stops its flows until it can carry again."""
-        link.rate_bps = rate_bps
+        link.nominal_bps = rate_bps
+        self.set_share(link, link.share, now_ns)
+
+    def set_share(self, link: SharedLink, share: float, now_ns: int) -> None:
+        """Change what part of ``link`` is there for flows."""
+        link.share = share
+        link.rate_bps = round(link.nominal_bps * share)
         for route in link.routes:
             route.find_limit()
         for flow in list(link.flows):
@@ -165,6 +204,16 @@ class Sharing:
         aggregate.set_level(level, now_ns)
         self._foreseen(aggregate)
         return True
+
+
+def _pass_at_once(flow: Flow, now_ns: int) -> None:
+    """Let go what the buckets of all links on the way hold."""
+    saved = [link.tokens_at(now_ns) for link in flow.links]
+    # The last bit has a moment of its own.
+    passed = min(min(saved), max(0.0, flow.bits_left - 1))
+    flow.bits_left -= passed
+    for link, tokens in zip(flow.links, saved, strict=True):
+        link.tokens_bits = tokens - passed
 
 
 def max_min_rates(paths: Sequence[Sequence[int]], link_rates: Sequence[int]) -> list[float]:

@@ -1,11 +1,13 @@
 """What a topology is: directed links between nodes and switches, and the way from node to node."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from simbench.network.layouts import Layout, springs
 from simbench.network.routing import Link, ShortestPaths
-from simbench.spec import Spec
+from simbench.network.transport import Transport
+from simbench.network.transports.ideal import Ideal
+from simbench.spec import OneOf, Spec
 
 
 class Path(NamedTuple):
@@ -29,6 +31,8 @@ class Topology(Spec, ABC):
     """
 
     kind: str
+    transport: Annotated[Transport, OneOf("simbench.network.transports")] = Ideal()
+    """How messages use the links."""
 
     @abstractmethod
     def links(self, num_nodes: int) -> tuple[Link, ...]:

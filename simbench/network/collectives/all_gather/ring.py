@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from simbench.network import gloo
 from simbench.network.collective import AllGather, PointToPoint
 from simbench.network.merged import add_ring, ring_pairs, share_no_link
 from simbench.network.schedule import Piece, Schedule, Transfer, split
@@ -38,11 +39,15 @@ class Ring(AllGather):
     """
 
     kind: Literal["ring"] = "ring"
+    implementation: Literal["textbook", "gloo"] = "textbook"
+    """``gloo`` does as that library does: see ``simbench.network.gloo``."""
 
     def messages(
         self, num_bytes: int, ranks: tuple[int, ...], network: Network
     ) -> list[PointToPoint]:
         """Return p-1 messages of every node."""
+        if self.implementation == "gloo":
+            return gloo.all_gather(num_bytes, ranks)
         schedule = Schedule()
         for transfers in rounds(ranks, split(Piece(0, num_bytes), len(ranks))):
             schedule.add(transfers)
@@ -50,7 +55,7 @@ class Ring(AllGather):
 
     def flows(self, num_bytes: int, ranks: tuple[int, ...], network: Network) -> list[PointToPoint]:
         """Return one flow from each node to the next, where these don't meet."""
-        if not share_no_link(ring_pairs(ranks), network):
+        if self.implementation == "gloo" or not share_no_link(ring_pairs(ranks), network):
             return self.messages(num_bytes, ranks, network)
         schedule = Schedule()
         add_flows(schedule, ranks, split(Piece(0, num_bytes), len(ranks)))

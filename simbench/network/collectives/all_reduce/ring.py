@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from simbench.network import gloo
 from simbench.network.collective import AllReduce, PointToPoint
 from simbench.network.collectives.all_gather import ring as all_gather
 from simbench.network.collectives.reduce_scatter import ring as reduce_scatter
@@ -22,11 +23,15 @@ class Ring(AllReduce):
     """
 
     kind: Literal["ring"] = "ring"
+    implementation: Literal["textbook", "gloo"] = "textbook"
+    """``gloo`` does as that library does: see ``simbench.network.gloo``."""
 
     def messages(
         self, num_bytes: int, ranks: tuple[int, ...], network: Network
     ) -> list[PointToPoint]:
         """Return 2(p-1) messages of every node."""
+        if self.implementation == "gloo":
+            return gloo.all_reduce(num_bytes, ranks)
         pieces = _pieces(num_bytes, len(ranks))
         schedule = Schedule()
         for half in (reduce_scatter, all_gather):
@@ -37,7 +42,7 @@ class Ring(AllReduce):
     def flows(self, num_bytes: int, ranks: tuple[int, ...], network: Network) -> list[PointToPoint]:
         """Return one flow from each node to the next, where these don't meet."""
         p = len(ranks)
-        if p == 1 or not share_no_link(ring_pairs(ranks), network):
+        if self.implementation == "gloo" or p == 1 or not share_no_link(ring_pairs(ranks), network):
             return self.messages(num_bytes, ranks, network)
         pieces = _pieces(num_bytes, p)
         # All pieces but its own to be summed up, then all but its successor's to be copied.

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from simbench.network import gloo
 from simbench.network.collective import PointToPoint, Reduce
 from simbench.network.collectives.reduce_scatter import recursive_halving
 from simbench.network.schedule import Piece, Schedule, Transfer, fold, join, split
@@ -20,11 +21,15 @@ class ReduceScatterGather(Reduce):
     """
 
     kind: Literal["reduce_scatter_gather"] = "reduce_scatter_gather"
+    implementation: Literal["textbook", "gloo"] = "textbook"
+    """``gloo`` does as that library does: see ``simbench.network.gloo``."""
 
     def messages(
         self, num_bytes: int, ranks: tuple[int, ...], network: Network
     ) -> list[PointToPoint]:
         """Return a message of every node in every step of halving, then one of all but the root."""
+        if self.implementation == "gloo":
+            return gloo.reduce(num_bytes, ranks)
         whole = Piece(0, num_bytes)
         # With the root at the end it is in no pair; then it comes first.
         pairs, active = fold((*ranks[1:], ranks[0]))
