@@ -1,7 +1,7 @@
 """Times of the clock plane against real TCP and gloo on shaped links.
 
-    python benchmarks/accuracy.py                               # the measurements in benchmarks/data
-    python benchmarks/accuracy.py FILE.csv --predictions OUT.csv   # any others, with the same columns
+    python benchmarks/accuracy.py           # the measurements in benchmarks/data
+    python benchmarks/accuracy.py FILE.csv --predictions OUT.csv   # others, with the same columns
 
 Every row is predicted from what is described of its configuration and one number, the overhead of
 a message, from the rows between two nodes of the same configuration. Nothing is tuned for a case.
@@ -137,9 +137,7 @@ def summary(judged: Sequence[Judged]) -> Table:
             spread(each.textbook_error for each in bar.rows),
             bar.simgrid,
         )
-    table.caption = (
-        "SimGrid: its flow level, then the same with gloo's algorithms and ready messages written in"
-    )
+    table.caption = "SimGrid: flow level; the same with gloo's algorithms and ready messages"
     return table
 
 
@@ -167,7 +165,15 @@ def spread(errors: Iterable[float | None]) -> str:
 def worst(judged: Sequence[Judged]) -> Table:
     """Return a table of the rows that are furthest off, with what the model lacks."""
     table = Table(title=f"The {WORST} worst rows")
-    for column in ("configuration", "operation", "bytes", "measured", "simbench", "error", "missing"):
+    for column in (
+        "configuration",
+        "operation",
+        "bytes",
+        "measured",
+        "simbench",
+        "error",
+        "missing",
+    ):
         table.add_column(column, justify="right" if column in ("bytes", "error") else "left")
     for each in sorted(judged, key=lambda one: -abs(one.error))[:WORST]:
         row = each.row

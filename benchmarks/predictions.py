@@ -71,23 +71,23 @@ def predict(row: Row, overhead_ns: int) -> float:
 def _messages(row: Row, topology: Topology) -> list[PointToPoint]:
     """Return what is sent."""
     what, num_bytes, ranks = row.operation, row.num_bytes, tuple(range(row.n))
+    built = Network(topology, row.n)
     if what in GLOO:
-        return GLOO[what].messages(num_bytes, ranks, Network(topology, row.n))
+        return GLOO[what].messages(num_bytes, ranks, built)
     if what == "ring_isend":
-        return with_ready(Ring().messages(num_bytes, ranks, Network(topology, row.n)))
-    one_way = PointToPoint(0, row.n - 1 if what == "p2p_xtrunk" else 1, num_bytes)
-    if what in ("p2p", "p2p_xtrunk"):
-        return [one_way]
-    if what == "gloo_p2p":
-        return with_ready([one_way])
+        return with_ready(Ring().messages(num_bytes, ranks, built))
     pushes = [PointToPoint(rank, 0, num_bytes) for rank in ranks[1:]]
-    if what == "ps_push":
-        return pushes
-    if what in ("ps_pull", "ps_round"):
-        first = pushes if what == "ps_round" else []
-        after = tuple(range(len(first)))
-        return first + [PointToPoint(0, rank, num_bytes, after) for rank in ranks[1:]]
-    return _flows(row)
+    pulls = [PointToPoint(0, rank, num_bytes) for rank in ranks[1:]]
+    everything = tuple(range(len(pushes)))
+    plain = {
+        "p2p": pulls[:1],
+        "p2p_xtrunk": pulls[-1:],
+        "gloo_p2p": with_ready(pulls[:1]),
+        "ps_push": pushes,
+        "ps_pull": pulls,
+        "ps_round": pushes + [each._replace(after=everything) for each in pulls],
+    }
+    return plain[what] if what in plain else _flows(row)
 
 
 def _flows(row: Row) -> list[PointToPoint]:

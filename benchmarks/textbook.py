@@ -49,7 +49,9 @@ def fit(rows: Sequence[Row]) -> tuple[float, float] | None:
         return None
     sizes = np.array([[1.0, row.num_bytes] for row in rows])
     times_s = np.array([row.median_s for row in rows])
-    (alpha_s, beta_s), *_ = np.linalg.lstsq(sizes / times_s[:, None], np.ones(len(rows)), rcond=None)
+    (alpha_s, beta_s), *_ = np.linalg.lstsq(
+        sizes / times_s[:, None], np.ones(len(rows)), rcond=None
+    )
     return max(0.0, float(alpha_s)), float(beta_s)
 
 

@@ -21,6 +21,7 @@ from simbench.network.collective import AllReduce
 from simbench.network.collectives.all_reduce.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Topology
+from simbench.network.transport import Transport
 from simbench.seeds import generator
 from simbench.spec import OneOf, Spec, dump_by_contents, misfit
 from simbench.strategy import Strategy
@@ -34,6 +35,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "cluster.machine": ("simbench.cluster.machines", Machine),
     "cluster.machine.jitter": ("simbench.cluster.jitters", Jitter),
     "network": ("simbench.network.topologies", Topology),
+    "network.transport": ("simbench.network.transports", Transport),
     "all_reduce": ("simbench.network.collectives.all_reduce", AllReduce),
 }
 """Keys that take one plug-in of a folder: the folder and the base of its classes."""
@@ -126,10 +128,12 @@ class Scenario(Spec):
             first = error.errors()[0]
             raise misfit(("network", *first["loc"]), first["msg"]) from None
         num_nodes = self.cluster.nodes + num_servers
-        if any(link.loss for link in self.network.links(num_nodes)):
+        transport = self.network.transport
+        lossy = any(link.loss for link in self.network.links(num_nodes))
+        if lossy and not transport.feels_loss:
             raise misfit(
                 ("network",),
-                "loss has no effect: the network is ideal, and nothing is lost on it",
+                f"loss has no effect: nothing is lost with transport {{kind: {transport.kind}}}",
             )
 
     @property

@@ -111,9 +111,11 @@ class Simulation:
         self._training = Training(self.graph, bench, optimizer)
         self._replicas: dict[int, dict[int, Recipe | None]] = {}
         flops = task.step_flops
+        fabric = Fabric(self.clock, scenario.network, self.num_nodes, seed=seed)
         self.world = World(
             clock=self.clock,
-            fabric=Fabric(self.clock, scenario.network, self.num_nodes, seed=seed),
+            fabric=fabric,
+            carrier=scenario.network.transport.carrier(fabric, seed),
             all_reduce=scenario.all_reduce,
             servers=range(num_workers, self.num_nodes),
             training=self._training,

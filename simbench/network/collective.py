@@ -32,8 +32,9 @@ class PointToPoint(NamedTuple):
     hops_in_turn: int = 1
     """Messages that it stands for, each waiting for the one before: it waits for the latency as
     often. See ``Collective.flows``."""
-    header_bytes: int = 0
-    """What it carries besides: a message that only tells something carries nothing else."""
+    extra_bytes: int = 0
+    """What it carries besides: headers, and what is of no use. A message that only tells something
+    carries nothing else."""
 
 
 class Collective(Spec, ABC):
@@ -149,7 +150,7 @@ class Exchange:
             carry(
                 message.sender,
                 message.receiver,
-                message.num_bytes + message.header_bytes,
+                message.num_bytes + message.extra_bytes,
                 partial(self._arrive, index),
                 message.hops_in_turn,
             )

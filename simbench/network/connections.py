@@ -1,4 +1,4 @@
-"""TCP's connections over the fabric: messages in turn, at the rate that windows and chance allow."""
+"""TCP's connections over the fabric: messages in turn, as fast as windows and chance allow."""
 
 import math
 from collections import deque
@@ -136,10 +136,10 @@ class Connection:
             self._receiver,
             message.num_bytes,
             self._arrive,
-            0,
             weight=weight,
             cap_bps=cap_bps,
-            delay_ns=max(0, message.due_ns - self._fabric.now_ns),
+            # Part of the latency has passed while it waited for its turn.
+            delay_ns=max(0, message.due_ns - self._fabric.now_ns) - route.latency_ns,
             expansion=wire_bytes / message.num_bytes if message.num_bytes else 1.0,
             cut=self._lose if message.cut else None,
         )
@@ -155,7 +155,7 @@ class Connection:
         felt_s = (self._round_trip_ns + queue_ns) / 1e9
         window_segments = self._route.limit_bps / 2 * felt_s / (8 * self._tcp.frame)
         gamma = 0.25 if window_segments > 1.64 * felt_s**-1.5 else 1.0
-        return (felt_s * 1e9 / queue_ns) ** -gamma
+        return float((felt_s * 1e9 / queue_ns) ** -gamma)
 
     def _draw_share(self, num_bytes: int) -> float:
         """Return by what chance multiplies the share of a message."""

@@ -37,14 +37,14 @@ def all_reduce(num_bytes: int, ranks: Sequence[int]) -> list[PointToPoint]:
     known = _around(
         messages, ranks, -1, steps, lambda i, k: segments.piece(i + 1, k), known, adds=True
     )
-    _around(messages, ranks, -1, steps, lambda i, k: segments.piece(i, k), known, adds=False)
+    _around(messages, ranks, -1, steps, segments.piece, known, adds=False)
     return messages
 
 
 def reduce(num_bytes: int, ranks: Sequence[int]) -> list[PointToPoint]:
     """Return the messages of a reduce: around a ring, then everybody's part to the first.
 
-    Above 2p segments more go around than need to: the last ones are added up to no avail.
+    Above 2p segments more go around than need to: what the last ones bring is of no use.
     """
     p = len(ranks)
     messages: list[PointToPoint] = []
@@ -54,8 +54,16 @@ def reduce(num_bytes: int, ranks: Sequence[int]) -> list[PointToPoint]:
     count = _round_up(max(-(-num_bytes // size), 2 * p), p)
     segments = _Segments(num_bytes, count, size, p)
     known: Known = [()] * p
+    steps = count - segments.per_rank
     known = _around(
-        messages, ranks, -1, count - 2, lambda i, k: segments.piece(i + 1, k), known, adds=True
+        messages,
+        ranks,
+        -1,
+        count - 2,
+        lambda i, k: segments.piece(i + 1, k),
+        known,
+        adds=True,
+        useful_steps=steps,
     )
     for i in range(1, p):
         chunk = segments.chunk(i)
@@ -103,14 +111,14 @@ def with_ready(messages: Sequence[PointToPoint]) -> list[PointToPoint]:
     for message in messages:
         seen: dict[int, list[int]] = {message.sender: [], message.receiver: []}
         for other in message.after:
-            for rank in seen:
+            for rank, known in seen.items():
                 if rank in (messages[other].sender, messages[other].receiver):
-                    seen[rank].append(place[other])
+                    known.append(place[other])
         after_receiver = tuple(seen[message.receiver])
         ready = _add(sent, message.receiver, message.sender, None, after_receiver)
         place.append(len(sent))
         after_sender = (*sorted(seen[message.sender]), ready)
-        sent.append(message._replace(after=after_sender, header_bytes=HEADER_BYTES))
+        sent.append(message._replace(after=after_sender, extra_bytes=HEADER_BYTES))
     return sent
 
 
@@ -145,8 +153,9 @@ def _around(
     known: Known,
     *,
     adds: bool,
+    useful_steps: int | None = None,
 ) -> Known:
-    """Add ``steps`` around a ring, two of which are under way at once.
+    """Add ``steps`` around a ring, two of which are under way at once; return what is known then.
 
     Before a node posts a receive and a send, those of two steps before must have ended: something
     has been received, and its receiver has been ready for what was sent, which the kernel took.
@@ -156,43 +165,44 @@ def _around(
         ranks: who stands where in the ring.
         direction: 1 if each sends to the next, -1 if to the one before.
         steps: how many.
-        piece: what the node at a place sends in a step.
-        known: what each has waited for before; its first step waits for nothing else.
+        piece: what the node at a place sends in a step; empty if it sends nothing.
+        known: what each has waited for before; its first two steps wait for nothing else.
         adds: whether what comes is added up.
+        useful_steps: after so many, what is sent is of no use to anybody; None: all are useful.
     """
     p = len(ranks)
-    got: list[list[int]] = [[] for _ in ranks]
-    begun = known
-    waited: list[Known] = []
+    source = [(i - direction) % p for i in range(p)]
+    target = [(i + direction) % p for i in range(p)]
+    # What each knows when a step begins, for those two steps ahead as well.
+    begun = [known, known]
     for k in range(steps):
-        if k >= 2:
-            begun = waited[k - 2]
-        # What was waited for in earlier steps counts too: messages of one step may be late.
-        readies = []
-        for i in range(p):
-            source = (i - direction) % p
-            if piece(source, k).num_bytes:
-                readies.append(_add(messages, ranks[i], ranks[source], None, begun[i]))
-            else:
-                readies.append(-1)
-        ended: Known = []
-        datas = []
-        for i in range(p):
-            to = (i + direction) % p
-            part = piece(i, k)
-            after = (*begun[i], readies[to])
-            datas.append(
-                _add(messages, ranks[i], ranks[to], part, after, adds=adds)
-                if part.num_bytes
-                else -1
-            )
-        before = waited[-1] if waited else known
-        for i in range(p):
-            news = (datas[(i - direction) % p], readies[(i + direction) % p])
-            got[i] = [each for each in news if each >= 0]
-            ended.append(tuple(dict.fromkeys([*before[i][-2:], *got[i]])) if got[i] else before[i])
-        waited.append(ended)
-    return waited[-1] if waited else known
+        pieces = [piece(i, k) for i in range(p)]
+        sends = [i for i in range(p) if pieces[i].num_bytes]
+        ready = {
+            i: _add(messages, ranks[i], ranks[source[i]], None, begun[k][i])
+            for i in range(p)
+            if source[i] in sends
+        }
+        data = {}
+        for i in sends:
+            after = (*begun[k][i], ready[target[i]])
+            data[i] = _add(messages, ranks[i], ranks[target[i]], pieces[i], after, adds=adds)
+            if useful_steps is not None and k >= useful_steps:
+                messages[-1] = _useless(messages[-1])
+        begun.append(
+            [
+                # With what came a step before, too: messages may overtake each other.
+                _and_then(begun[-1][i], data.get(source[i]), ready.get(target[i]))
+                for i in range(p)
+            ]
+        )
+    return begun[-1]
+
+
+def _and_then(before: tuple[int, ...], *news: int | None) -> tuple[int, ...]:
+    """Return what a node has waited for once a step has ended: its messages, and the last ones."""
+    came = [each for each in news if each is not None]
+    return (*before[-2:], *came) if came else before
 
 
 def _add(
@@ -208,11 +218,15 @@ def _add(
     begin, num_bytes = piece or (0, 0)
     known = tuple(sorted(dict.fromkeys(after)))
     messages.append(
-        PointToPoint(
-            sender, receiver, num_bytes, known, begin, adds, header_bytes=HEADER_BYTES
-        )
+        PointToPoint(sender, receiver, num_bytes, known, begin, adds, extra_bytes=HEADER_BYTES)
     )
     return len(messages) - 1
+
+
+def _useless(message: PointToPoint) -> PointToPoint:
+    """Return a message of the same size that carries nothing of the vector."""
+    extra_bytes = message.extra_bytes + message.num_bytes
+    return message._replace(num_bytes=0, extra_bytes=extra_bytes, adds=False)
 
 
 def _round_up(number: int, multiple: int) -> int:

@@ -210,7 +210,7 @@ def _pass_at_once(flow: Flow, now_ns: int) -> None:
     """Let go what the buckets of all links on the way hold."""
     saved = [link.tokens_at(now_ns) for link in flow.links]
     # The last bit has a moment of its own.
-    passed = min(min(saved), max(0.0, flow.bits_left - 1))
+    passed = min(*saved, max(0.0, flow.bits_left - 1))
     flow.bits_left -= passed
     for link, tokens in zip(flow.links, saved, strict=True):
         link.tokens_bits = tokens - passed

@@ -1,0 +1,65 @@
+"""RDMA over Ethernet that loses nothing: little latency, no slow start."""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from simbench.network.transport import Carrier, Transport
+from simbench.units import Bytes, Nanoseconds
+
+if TYPE_CHECKING:
+    from simbench.network.fabric import Fabric
+
+
+class RDMA(Transport):
+    """A message takes overhead + latency + its packets' bytes/bandwidth, at a fair share at once.
+
+    Priority flow control keeps packets from being dropped, so there are no windows to open; a
+    packet acknowledges a whole message. Pauses that spread from switch to switch aren't modelled.
+
+    Source:
+        Guo et al., "RDMA over Commodity Ethernet at Scale", SIGCOMM 2016 (RoCEv2, lossless);
+        InfiniBand Architecture Specification, annex A17 (headers of RoCEv2).
+    """
+
+    kind: Literal["rdma"] = "rdma"
+    segment: Bytes = 4096
+    """Data of a full packet: the path's MTU."""
+    header: Bytes = 82
+    """What a packet occupies of a link besides: Ethernet 38, IP 20, UDP 8, transport 12, sum 4."""
+    overhead: Nanoseconds = 1_000
+    """What both adapters take for a message."""
+
+    def carrier(self, fabric: "Fabric", seed: int) -> Carrier:
+        """Return who adds headers."""
+        return _Carrier(self, fabric)
+
+
+class _Carrier:
+    """Carries each message as one flow."""
+
+    def __init__(self, spec: RDMA, fabric: "Fabric") -> None:
+        self._spec = spec
+        self._fabric = fabric
+
+    def carry(
+        self,
+        sender: int,
+        receiver: int,
+        num_bytes: int,
+        finished: Callable[[], Any],
+        hops_in_turn: int = 1,
+        *,
+        cut: Callable[[int], Any] | None = None,
+    ) -> None:
+        packets = math.ceil(num_bytes / self._spec.segment)
+        self._fabric.carry(
+            sender,
+            receiver,
+            num_bytes,
+            finished,
+            hops_in_turn,
+            delay_ns=self._spec.overhead * hops_in_turn,
+            expansion=1 + packets * self._spec.header / num_bytes if num_bytes else 1.0,
+            cut=cut,
+        )
