@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from hypothesis import strategies as st
+from simpy.events import Event
 
+from simbench.clock import Clock
 from simbench.cluster.cluster import Cluster, Straggler
 from simbench.cluster.jitter import Jitter
 from simbench.cluster.jitters.exponential import Exponential
@@ -33,11 +35,13 @@ from simbench.learning.optimizers.sgd import SGD
 from simbench.learning.task import Task
 from simbench.network import collective_laws
 from simbench.network.collective import Collective
+from simbench.network.fabric import Fabric
 from simbench.network.sharing import max_min_rates
 from simbench.network.topologies.instant import Instant
 from simbench.network.topologies.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Network, Topology
+from simbench.network.transport import Transport
 from simbench.scenario import Scenario, Stop
 from simbench.seeds import generator
 from simbench.simulation import Outcome, Simulation, simulate
@@ -135,6 +139,33 @@ def check_sharing(paths: list[tuple[int, ...]], link_rates: tuple[int, ...]) -> 
 def check_collective(collective: Collective) -> None:
     """Check that messages bring every contribution where it belongs, and flows take their time."""
     collective_laws.check_collective(collective)
+
+
+def check_transport(transport: Transport) -> None:
+    """Check that every byte sent arrives, none faster than links allow, the same way each time.
+
+    Faster links never make it slower, and messages of all sizes come, nothing's among them.
+    """
+    assert _transported(transport, 10**9) == _transported(transport, 10**9), "times that vary"
+    slow_ns, fast_ns = _transported(transport, 10**8), _transported(transport, 10**9)
+    for (size, slow), (_, fast) in zip(slow_ns, fast_ns, strict=True):
+        assert 10**6 + 8 * size <= fast <= slow, f"{size} bytes take {fast} ns, or {slow} ns"
+
+
+def _transported(transport: Transport, rate_bps: int) -> list[tuple[int, int]]:
+    """Return sizes, and how long a message of each takes, one after the other."""
+    clock = Clock()
+    star = Star(bandwidth=rate_bps, latency=MS).model_copy(update={"transport": transport})
+    carrier = transport.carrier(Fabric(clock, star, 3), seed=1)
+    taken: list[tuple[int, int]] = []
+    for size in (0, 1, 1448, 100_000, 10_000_000):
+        begun_ns = clock.now_ns
+        arrived: list[Event] = []
+        carrier.carry(0, 1, size, lambda: arrived.append(clock.timeout(0)))
+        clock.run()
+        assert len(arrived) == 1, f"a message of {size} bytes arrived {len(arrived)} times"
+        taken.append((size, clock.now_ns - begun_ns))
+    return taken
 
 
 def check_model(model: Model, data: Dataset) -> None:

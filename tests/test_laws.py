@@ -39,6 +39,11 @@ def test_topology(topology):
     testing.check_topology(topology)
 
 
+@pytest.mark.parametrize("transport", every("network.transport"))
+def test_transport(transport):
+    testing.check_transport(transport)
+
+
 @pytest.mark.parametrize("all_reduce", every("all_reduce"))
 def test_all_reduce(all_reduce):
     testing.check_collective(all_reduce)

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from simbench.network.flow import Route
+from simbench.network.flow import Route, SharedLink
 
 if TYPE_CHECKING:
     from simbench.network.fabric import Fabric
@@ -27,15 +27,21 @@ class Acknowledgements:
 
     def add(self, route: Route, back: Route, sign: int) -> None:
         """Begin to acknowledge data on ``route`` over ``back``, or end it where ``sign`` is -1."""
-        if not self._ratio:
+        if not self._ratio or not route.links:
             return
-        links = self._fabric.network.links
+        # As they were described: acknowledgements have changed what data get.
+        data_bps = min(link.nominal_bps for link in route.links)
         for link in back.links:
-            self._acknowledged_bps[link.index] += sign * route.limit_bps
-            data_bps = self._acknowledged_bps[link.index]
-            opposite = self._opposite.get((links[link.index].tail, links[link.index].head))
-            if opposite is not None:
-                data_bps = min(data_bps, links[opposite].rate_bps)
-            share = 1 / (1 + self._ratio * data_bps / links[link.index].rate_bps)
+            self._acknowledged_bps[link.index] += sign * data_bps
+            share = 1 / (1 + self._ratio * self._flowing_bps(link) / link.nominal_bps)
             if share != link.share:
                 self._fabric.set_share(link.index, share)
+
+    def _flowing_bps(self, link: SharedLink) -> int:
+        """Return how fast data flow that are acknowledged over ``link``, at most."""
+        acknowledged_bps = self._acknowledged_bps[link.index]
+        there = self._fabric.network.links[link.index]
+        opposite = self._opposite.get((there.tail, there.head))
+        if opposite is None:
+            return acknowledged_bps
+        return min(acknowledged_bps, self._fabric.network.links[opposite].rate_bps)

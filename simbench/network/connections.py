@@ -144,7 +144,7 @@ class Connection:
             cut=self._lose if message.cut else None,
         )
         if self._opens and message.num_bytes > self._tcp.segment:
-            self._open_later(self._flow)
+            self._open_later(self._flow, after_ns=max(0, message.due_ns - self._fabric.now_ns))
 
     @property
     def _fairness(self) -> float:
@@ -277,9 +277,9 @@ class Connection:
             self._fabric.cap(flow, cap_bps)
             self._open_later(flow)
 
-    def _open_later(self, flow: Flow) -> None:
-        """Let the window grow once a round trip has passed."""
-        event = self._fabric.after(max(1, self._felt_round_trip_ns))
+    def _open_later(self, flow: Flow, after_ns: int = 0) -> None:
+        """Let the window grow once a round trip has passed, which begins after ``after_ns``."""
+        event = self._fabric.after(max(1, after_ns + self._felt_round_trip_ns))
         event.callbacks.append(partial(self._open, flow))
 
     def _open(self, flow: Flow, _: Event) -> None:
