@@ -74,3 +74,8 @@ def test_jitter(jitter):
 @pytest.mark.parametrize("machine", every("cluster.machine"))
 def test_machine(machine):
     testing.check_machine(machine)
+
+
+@pytest.mark.parametrize("straggler", every("cluster.stragglers"))
+def test_straggler(straggler):
+    testing.check_straggler(straggler)

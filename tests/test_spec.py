@@ -147,9 +147,9 @@ def test_nothing_is_converted_in_silence(wrong):
 
 def test_two_classes_of_one_kind_are_refused(monkeypatch):
     class Impostor(Jitter):
-        kind: str = "none"
+        kind: str = "constant"
 
-        def factor(self, _draw):
+        def factor(self, _seed, _rank, _step):
             return 1.0
 
     class Entry:
@@ -158,7 +158,7 @@ def test_two_classes_of_one_kind_are_refused(monkeypatch):
             return Impostor
 
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [Entry])
-    with pytest.raises(ValueError, match="both call themselves 'none'"):
+    with pytest.raises(ValueError, match="both call themselves 'constant'"):
         discover.__wrapped__("simbench.cluster.jitters", Jitter)
 
 
@@ -166,7 +166,7 @@ def test_a_plug_in_outside_the_package_comes_in_by_entry_point(monkeypatch):
     class Outside(Jitter):
         kind: str = "outside"
 
-        def factor(self, _draw):
+        def factor(self, _seed, _rank, _step):
             return 1.0
 
     class Entry:

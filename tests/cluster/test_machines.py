@@ -6,17 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from simbench.cluster.cluster import Cluster, Straggler
+from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitter import Jitter
+from simbench.cluster.jitters.constant import Constant
 from simbench.cluster.jitters.lognormal import LogNormal
-from simbench.cluster.jitters.none import NoJitter
 from simbench.cluster.machines.fixed import Fixed
 from simbench.cluster.machines.flops import Flops
+from simbench.cluster.stragglers.persistent import Persistent
 from simbench.seeds import generator
 from simbench.spec import discover
 
 LAWS = discover("simbench.cluster.jitters", Jitter)
-STILL = Fixed(step_time=1000, jitter=NoJitter())
+STILL = Fixed(step_time=1000, jitter=Constant())
 
 
 def factors(law, count):
@@ -53,7 +54,7 @@ def test_the_slowest_of_n_takes_what_order_statistics_say(sigma, nodes, expected
 
 @given(st.integers(1, 10**15), st.integers(1, 10**18), st.floats(0.01, 1))
 def test_flops_take_their_number_over_the_rate_that_is_reached(flops, rate, efficiency):
-    machine = Flops(rate=rate, efficiency=efficiency, jitter=NoJitter())
+    machine = Flops(rate=rate, efficiency=efficiency, jitter=Constant())
 
     assert machine.step_ns(flops) == pytest.approx(flops / (rate * efficiency) * 1e9)
 
@@ -87,8 +88,8 @@ def test_equal_machines_do_not_march_in_lock_step_by_default():
 
 
 def test_a_straggler_is_slower_by_its_factor_and_only_it():
-    slow = Straggler(nodes=(1, 2), slowdown=3)
-    slower = Straggler(nodes=(2,), slowdown=2)
+    slow = Persistent(nodes=(1, 2), slowdown=3)
+    slower = Persistent(nodes=(2,), slowdown=2)
     cluster = Cluster(nodes=4, machine=STILL, stragglers=(slow, slower))
 
     assert [cluster.step_ns(0, 0, rank, 0) for rank in range(4)] == [1000, 3000, 6000, 1000]
@@ -97,7 +98,7 @@ def test_a_straggler_is_slower_by_its_factor_and_only_it():
 def test_a_straggler_meets_the_same_jitter_as_without_its_slowdown():
     machine = Fixed(step_time=10**12)
     even = Cluster(nodes=2, machine=machine)
-    uneven = Cluster(nodes=2, machine=machine, stragglers=(Straggler(nodes=(1,), slowdown=4),))
+    uneven = Cluster(nodes=2, machine=machine, stragglers=(Persistent(nodes=(1,), slowdown=4),))
 
     for step in range(5):
         assert uneven.step_ns(0, 0, 0, step) == even.step_ns(0, 0, 0, step)
@@ -111,4 +112,4 @@ def test_a_step_takes_a_nanosecond_at_least():
 
 def test_a_straggler_that_is_no_node_is_refused():
     with pytest.raises(ValidationError, match="node 8 doesn't exist: 8 nodes have the ranks 0 to"):
-        Cluster(nodes=8, stragglers=(Straggler(nodes=(8,)),))
+        Cluster(nodes=8, stragglers=(Persistent(nodes=(8,)),))

@@ -1,0 +1,28 @@
+"""One slow node at a time, in turn."""
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from simbench.cluster.straggler import Straggler
+
+
+class Rotating(Straggler):
+    """At step c (from 0) of each node, node number floor(c / every) mod their count is slow.
+
+    All are slow equally often, but where each step waits for the slowest, every step is slow. The
+    turn goes by steps, not by the clock: a node that is behind is slow in the step that is its own.
+
+    Source:
+        Ho et al., "More Effective Distributed ML via a Stale Synchronous Parallel Parameter
+        Server", NeurIPS 2013, describes such stragglers: a bound on staleness hides them.
+    """
+
+    kind: Literal["rotating"] = "rotating"
+    every: PositiveInt = 1
+    """Steps after which the turn passes on, in the order of ``nodes``."""
+
+    def is_slow(self, seed: int, purpose: str, rank: int, step: int, num_nodes: int) -> bool:
+        """Return whether it is this node's turn."""
+        turns = range(num_nodes) if self.nodes is None else self.nodes
+        return turns[step // self.every % len(turns)] == rank
