@@ -206,5 +206,9 @@ class OneOf:
         described = handler(schema)
         if self.default is None:
             return described
-        of_default = described["discriminator"]["mapping"][self.default]
-        return {"if": {"required": ["kind"]}, "then": described, "else": {"$ref": of_default}}
+        of_default = next(
+            member
+            for member in described["oneOf"]
+            if handler.resolve_ref_schema(member)["properties"]["kind"]["const"] == self.default
+        )
+        return {"if": {"required": ["kind"]}, "then": described, "else": of_default}

@@ -10,7 +10,7 @@ from simbench.cluster.jitter import Jitter, draws
 class Pareto(Jitter):
     """Pareto of the given shape a: P(factor > x) = (m / x)^a above m = (a - 1) / a, so mean 1.
 
-    The slowest of N takes (a - 1) / a * G(N + 1) G(1 - 1/a) / G(N + 1 - 1/a) on average, G being the
+    The slowest of N takes (a - 1) / a * G(N + 1) G(1 - 1/a) / G(N + 1 - 1/a) on average, with G the
     gamma function.
     """
 

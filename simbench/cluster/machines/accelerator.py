@@ -11,7 +11,7 @@ from simbench.spec import misfit, unknown_name
 
 
 class Accelerator(Machine):
-    """A step takes its floating-point operations / (the device's dense peak rate * efficiency).
+    """A device known by its name: a step takes its FLOPs / (dense peak rate * efficiency).
 
     Source:
         The makers' data sheets, one for each row of ``simbench.cluster.devices``. An efficiency of
@@ -21,7 +21,7 @@ class Accelerator(Machine):
     """
 
     kind: Literal["accelerator"] = "accelerator"
-    device: str = "a100-80gb-sxm"
+    device: str = Field(default="a100-80gb-sxm", json_schema_extra={"enum": [*DEVICES]})
     """Its name, such as h100-sxm, rtx-4090, mi300x or tpu-v5e."""
     precision: Precision = "bf16"
     """The format in which it multiplies."""

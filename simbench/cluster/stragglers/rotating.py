@@ -8,10 +8,10 @@ from simbench.cluster.straggler import Straggler
 
 
 class Rotating(Straggler):
-    """At step c (from 0) of each node, node number floor(c / every) mod their count is slow.
+    """One node at a time is slow, in turn: at step c, node number floor(c / every) mod their count.
 
-    All are slow equally often, but where each step waits for the slowest, every step is slow. The
-    turn goes by steps, not by the clock: a node that is behind is slow in the step that is its own.
+    Each node counts its own steps, from 0; the clock has no say. All are slow equally often, but
+    where a step waits for the slowest, every step is slow.
 
     Source:
         Ho et al., "More Effective Distributed ML via a Stale Synchronous Parallel Parameter
