@@ -4,6 +4,7 @@ import pytest
 
 from simbench import testing
 from simbench.learning.dataset import Dataset
+from simbench.learning.optimizers.sgd import SGD
 from simbench.scenario import CHOICES
 from simbench.spec import discover
 from simbench.strategies.averaging import Averaging
@@ -64,6 +65,10 @@ def test_dataset(data: Dataset):
 @pytest.mark.parametrize("optimizer", every("task.optimizer"))
 def test_optimizer(optimizer):
     testing.check_optimizer(optimizer)
+
+
+def test_an_optimizer_with_momentum_remembers_a_vector():
+    testing.check_optimizer(SGD(momentum=0.9))
 
 
 @pytest.mark.parametrize("jitter", every("cluster.machine.jitter"))
