@@ -27,9 +27,9 @@ def cluster_of(nodes, *stragglers):
     return Cluster(nodes=nodes, machine=STILL, stragglers=stragglers)
 
 
-def slow_steps(straggler, rank, count, seed=0, purpose="stragglers.0"):
+def slow_steps(straggler, rank, count):
     """Return, for each step of a node among 4, whether it is slow."""
-    return np.array([straggler.is_slow(seed, purpose, rank, step, 4) for step in range(count)])
+    return np.array([straggler.is_slow(0, "stragglers.0", rank, step, 4) for step in range(count)])
 
 
 # -- always
@@ -148,11 +148,12 @@ def test_lengths_of_spells_are_geometric(agrees):
 
 
 def test_bursts_of_two_nodes_and_of_two_entries_are_independent(agrees):
-    straggler, share = Bursts(gap=6, length=4), 0.4
+    straggler, share = Bursts(gap=6, length=4, slowdown=3), 0.4
     one, other = slow_steps(straggler, 0, 8000), slow_steps(straggler, 1, 8000)
-    second = slow_steps(straggler, 0, 8000, purpose="stragglers.1")
+    cluster = cluster_of(1, straggler, straggler)
+    ninefold = np.array([cluster.step_ns(0, 0, 0, step) == 9000 for step in range(8000)])
 
-    for both in (one & other, one & second):
+    for both in (one & other, ninefold):
         # Steps nearby are alike: what is independent are stretches.
         agrees(both.reshape(200, -1).mean(axis=1), share**2)
 
@@ -173,19 +174,22 @@ def test_where_nobody_waits_a_spell_costs_its_share(update_times, agrees):
     agrees(np.array(ends) / 40 / 1000, 1 + 2 * 0.25)
 
 
-@pytest.mark.parametrize(("gap", "length"), [(3, 2), (40, 6), (3000, 2000)])
-def test_a_spell_asked_for_anywhere_is_that_of_the_chain_step_by_step(gap, length):
+@pytest.mark.parametrize("rank", range(4))
+@pytest.mark.parametrize(("gap", "length"), [(3, 2), (40, 6), (400, 300), (3000, 2000)])
+def test_a_spell_asked_for_anywhere_is_that_of_the_chain_step_by_step(gap, length, rank):
     become_slow, become_fast = 1 / gap, 1 / length
     chain = []
-    for block in range(5):
-        for u in generator(7, "stragglers.0", 2, block).random(256):
+    for block in range(8):
+        for u in generator(7, "stragglers.0", rank, block).random(256):
             if not chain:
                 chain.append(u < length / (gap + length))
             else:
                 chain.append(u < 1 - become_fast if chain[-1] else u < become_slow)
     straggler = Bursts(gap=gap, length=length)
 
-    backwards = [straggler.is_slow(7, "stragglers.0", 2, step, 4) for step in reversed(range(1280))]
+    backwards = [
+        straggler.is_slow(7, "stragglers.0", rank, step, 4) for step in reversed(range(len(chain)))
+    ]
 
     assert backwards[::-1] == chain
 
