@@ -17,7 +17,6 @@ class TraceFileError(ValueError):
         self.key = key
 
 
-@functools.cache
 def read_column(path: str, column: str | None) -> tuple[tuple[float, ...], float]:
     """Return the times in ``column`` of the CSV file at ``path``, and their mean.
 
@@ -26,6 +25,15 @@ def read_column(path: str, column: str | None) -> tuple[tuple[float, ...], float
     Raises:
         TraceFileError: one message tells what is wrong, and in which file, line and column.
     """
+    # Every step asks. A file that was written anew is read anew.
+    state = Path(path).stat()
+    return _read(path, column, state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _read(
+    path: str, column: str | None, changed_ns: int, num_bytes: int
+) -> tuple[tuple[float, ...], float]:
     times = tuple(_times(path, column))
     if not times:
         raise TraceFileError("file", f"{path}: expected a line of names and lines of times")

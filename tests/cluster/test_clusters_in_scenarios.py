@@ -268,6 +268,17 @@ def test_a_trace_from_a_file_is_the_one_that_it_holds(tmp_path, contents):
     assert begun in ([0.5, 1.5, 1.0], [1.5, 1.0, 0.5], [1.0, 0.5, 1.5])
 
 
+def test_a_trace_that_was_written_anew_is_read_anew(tmp_path):
+    cluster = "{machine: {kind: fixed, jitter: {kind: trace, file: trace.csv, column: ms}}}"
+    largest = []
+    for line in ("c,90\n", "c,900\n"):
+        (tmp_path / "trace.csv").write_text(TRACE + line)
+        law = load_with(tmp_path, cluster).cluster.machine.jitter
+        largest.append(max(law.factor(0, 0, step) for step in range(4)))
+
+    assert largest == [90 / 37.5, 900 / 240]
+
+
 def test_a_trace_travels_with_its_scenario_and_counts_by_its_contents(tmp_path):
     (tmp_path / "trace.csv").write_text(TRACE)
     cluster = "{machine: {kind: fixed, jitter: {kind: trace, file: trace.csv, column: ms}}}"
