@@ -32,7 +32,7 @@ def read_column(path: str, column: str | None) -> tuple[tuple[float, ...], float
 
 @functools.lru_cache(maxsize=64)
 def _read(
-    path: str, column: str | None, changed_ns: int, num_bytes: int
+    path: str, column: str | None, _changed_ns: int, _num_bytes: int
 ) -> tuple[tuple[float, ...], float]:
     times = tuple(_times(path, column))
     if not times:
