@@ -15,7 +15,8 @@ class Rotating(Straggler):
 
     Source:
         Ho et al., "More Effective Distributed ML via a Stale Synchronous Parallel Parameter
-        Server", NeurIPS 2013, describes such stragglers: a bound on staleness hides them.
+        Server", NeurIPS 2013, is about workers that fall behind for a time; this is the plainest
+        pattern of such, and the one on which bounded staleness has a closed form.
     """
 
     kind: Literal["rotating"] = "rotating"
