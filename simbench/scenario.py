@@ -12,6 +12,7 @@ import simbench
 from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitter import Jitter
 from simbench.cluster.machine import Machine
+from simbench.cluster.straggler import Straggler
 from simbench.execution.identity import source_hash
 from simbench.learning.dataset import Dataset
 from simbench.learning.model import Model
@@ -22,6 +23,7 @@ from simbench.network.collectives.all_reduce.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Topology
 from simbench.network.transport import Transport
+from simbench.report.quantities import join, show_size
 from simbench.seeds import generator
 from simbench.spec import OneOf, Spec, dump_by_contents, misfit
 from simbench.strategy import Strategy
@@ -34,6 +36,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "task.optimizer": ("simbench.learning.optimizers", Optimizer),
     "cluster.machine": ("simbench.cluster.machines", Machine),
     "cluster.machine.jitter": ("simbench.cluster.jitters", Jitter),
+    "cluster.stragglers": ("simbench.cluster.stragglers", Straggler),
     "network": ("simbench.network.topologies", Topology),
     "network.transport": ("simbench.network.transports", Transport),
     "all_reduce": ("simbench.network.collectives.all_reduce", AllReduce),
@@ -103,11 +106,34 @@ class Scenario(Spec):
                 )
         self._check_data()
         self._check_network()
-        try:
-            self.cluster.machine.step_ns(self.task.step_flops)
-        except ValueError as error:  # FLOPs can't be counted
-            raise misfit(("cluster", "machine"), str(error)) from None
+        self._check_machines()
         return self
+
+    def _check_machines(self) -> None:
+        """Refuse a machine whose time for a step nobody can tell, or whose memory is too small."""
+        num_servers = max(map(self.num_servers, self.strategies.values()))
+        for keys, machine in self.cluster.machines(self.cluster.nodes + num_servers):
+            try:
+                machine.step_ns(self.task.step_flops)
+            except ValueError as error:  # FLOPs can't be counted
+                raise misfit(("cluster", *keys), str(error)) from None
+            memory_bytes = machine.memory_bytes
+            if memory_bytes is not None and self.task.training_bytes > memory_bytes:
+                # A table has no key of its own.
+                key = () if machine.memory is None else ("memory",)
+                raise misfit(("cluster", *keys, *key), self._too_much_for(memory_bytes))
+
+    def _too_much_for(self, memory_bytes: int) -> str:
+        task = self.task
+        vectors = ["parameters", "gradient"]
+        if task.optimizer.state_vectors:
+            vectors.append(f"{task.optimizer.state_vectors} x state of {task.optimizer.kind}")
+        return (
+            f"training takes {show_size(task.training_bytes)} of memory ({join(vectors)}, "
+            f"{show_size(task.vector_bytes)} each, and activations on top, which aren't counted); "
+            f"there are {show_size(memory_bytes)}, which is "
+            f"{show_size(task.training_bytes - memory_bytes)} too little"
+        )
 
     def _check_data(self) -> None:
         """Refuse data that are too few for so many shards, or to hold anything out."""

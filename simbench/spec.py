@@ -153,9 +153,13 @@ def discover(package: str, base: type[Spec]) -> dict[str, type[Any]]:
 
 @dataclass(frozen=True)
 class OneOf:
-    """Marks a field that takes one plug-in of the folder ``package``, chosen by its ``kind``."""
+    """Marks a field that takes one plug-in of the folder ``package``, chosen by its ``kind``.
+
+    Where there is a ``default``, a mapping without a ``kind`` is one of that kind.
+    """
 
     package: str
+    default: str | None = None
 
     def __get_pydantic_core_schema__(
         self, base: type[Spec], handler: GetCoreSchemaHandler
@@ -164,7 +168,7 @@ class OneOf:
         classes = discover(self.package, base)
 
         def kind_of(data: Any) -> str | None:
-            kind = data.get("kind") if isinstance(data, Mapping) else None
+            kind = data.get("kind", self.default) if isinstance(data, Mapping) else None
             return None if kind is None else str(kind)
 
         def read(data: Any, choose: core_schema.ValidatorFunctionWrapHandler) -> Any:
@@ -194,3 +198,17 @@ class OneOf:
             ),
             serialization=core_schema.plain_serializer_function_ser_schema(write, info_arg=True),
         )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe the union; what has no ``kind`` is of the default's, and not any that fits."""
+        described = handler(schema)
+        if self.default is None:
+            return described
+        of_default = next(
+            member
+            for member in described["oneOf"]
+            if handler.resolve_ref_schema(member)["properties"]["kind"]["const"] == self.default
+        )
+        return {"if": {"required": ["kind"]}, "then": described, "else": of_default}

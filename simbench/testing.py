@@ -8,6 +8,7 @@ None of them needs pytest. ``small_scenarios`` draws random worlds with Hypothes
 """
 
 import itertools
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,15 @@ from hypothesis import strategies as st
 from simpy.events import Event
 
 from simbench.clock import Clock
-from simbench.cluster.cluster import Cluster, Straggler
+from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitter import Jitter
+from simbench.cluster.jitters.constant import Constant
 from simbench.cluster.jitters.exponential import Exponential
 from simbench.cluster.jitters.lognormal import LogNormal
-from simbench.cluster.jitters.none import NoJitter
 from simbench.cluster.machine import Machine
 from simbench.cluster.machines.fixed import Fixed
+from simbench.cluster.straggler import Straggler
+from simbench.cluster.stragglers.persistent import Persistent
 from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
 from simbench.learning.dataset import Dataset
@@ -158,13 +161,18 @@ def _transported(transport: Transport, rate_bps: int) -> list[tuple[int, int]]:
     star = Star(bandwidth=rate_bps, latency=MS).model_copy(update={"transport": transport})
     carrier = transport.carrier(Fabric(clock, star, 3), seed=1)
     taken: list[tuple[int, int]] = []
-    for size in (0, 1, 1448, 100_000, 10_000_000):
-        begun_ns = clock.now_ns
-        arrived: list[Event] = []
-        carrier.carry(0, 1, size, lambda: arrived.append(clock.timeout(0)))
-        clock.run()
-        assert len(arrived) == 1, f"a message of {size} bytes arrived {len(arrived)} times"
-        taken.append((size, clock.now_ns - begun_ns))
+
+    def send() -> Generator[Event, Any, None]:
+        for size in (0, 1, 1448, 100_000, 10_000_000):
+            begun_ns = clock.now_ns
+            arrived = clock.event()
+            carrier.carry(0, 1, size, arrived.succeed)  # which fails if it is called again
+            yield arrived
+            taken.append((size, clock.now_ns - begun_ns))
+
+    sending = clock.process(send())
+    clock.run()
+    assert sending.processed, f"a message never arrives; those before took {taken}"
     return taken
 
 
@@ -215,6 +223,8 @@ def check_optimizer(optimizer: Optimizer) -> None:
     assert torch.equal(start, torch.linspace(1, 2, 5)), "an operation must not change its inputs"
     assert (once[0] @ once[0]) < start @ start, "a small step along -x must shorten x"
     kept = {name: each.clone() for name, each in once[1].items()}
+    as_long = [each for each in once[1].values() if each.numel() == start.numel()]
+    assert len(as_long) == optimizer.state_vectors, "it remembers as much as it says"
     twice = step(once[0], once[1], once[0])
     assert all(torch.equal(kept[name], each) for name, each in once[1].items()), "state changed"
     parameter = torch.nn.Parameter(start.clone())
@@ -226,19 +236,48 @@ def check_optimizer(optimizer: Optimizer) -> None:
 
 
 def check_jitter(jitter: Jitter) -> None:
-    """Check that factors are positive, named by their draw, and 1 on average."""
-    factors = np.array(
-        [jitter.factor(generator(0, "law", 0, step)) for step in range(_SAMPLED_DRAWS)]
-    )
+    """Check that factors are positive, the same when asked for again, and 1 on average.
+
+    The average is over nodes and steps, since steps of one node may be correlated.
+    """
+    ranks = 200
+    moments = [divmod(index, _SAMPLED_DRAWS // ranks) for index in range(_SAMPLED_DRAWS)]
+    factors = np.array([jitter.factor(0, rank, step) for rank, step in moments])
+    assert np.isfinite(factors).all(), "a step must end"
     assert (factors > 0).all(), "a step can't take no time"
-    assert factors[5] == jitter.factor(generator(0, "law", 0, 5)), "a draw must be repeatable"
-    error = 4 * factors.std() / _SAMPLED_DRAWS**0.5 + 1e-12
-    assert abs(factors.mean() - 1) <= error, f"the mean factor is {factors.mean():.4f}, not 1"
+    # In another order, and after others were asked for.
+    for index in (_SAMPLED_DRAWS - 1, 5):
+        assert factors[index] == jitter.factor(0, *moments[index]), "a draw must be repeatable"
+    means = factors.reshape(ranks, -1).mean(axis=1)
+    error = 4 * means.std() / ranks**0.5 + 1e-12
+    assert abs(means.mean() - 1) <= error, f"the mean factor is {means.mean():.4f}, not 1"
+
+
+def check_straggler(straggler: Straggler) -> None:
+    """Check that factors are 1 or the slowdown, and the same in any order, for its nodes alone."""
+    nodes = 4
+    rare = straggler.model_copy(update={"nodes": (1, 2)})
+    moments = [(rank, step) for step in range(500) for rank in range(nodes)]
+
+    def factor(which: Straggler, moment: tuple[int, int]) -> float:
+        return which.factor(0, "law", *moment, nodes)
+
+    factors = [factor(straggler, moment) for moment in moments]
+    assert set(factors) <= {1.0, straggler.slowdown}, "a step is slow or it isn't"
+    assert straggler.slowdown in factors, "a straggler must be slow at some time"
+    assert [factor(straggler, moment) for moment in reversed(moments)] == factors[::-1], (
+        "the same step must be as slow whenever it is asked for"
+    )
+    for moment in moments:
+        assert moment[0] in (1, 2) or factor(rare, moment) == 1, "a node that isn't named is slow"
 
 
 def check_machine(machine: Machine) -> None:
-    """Check that a step takes time, and more work no less of it."""
+    """Check that a step takes time, more work no less of it, and that memory isn't negative."""
     assert 0 < machine.step_ns(10**9) <= machine.step_ns(2 * 10**9)
+    assert machine.memory_bytes is None or machine.memory_bytes > 0
+    less = machine.model_copy(update={"memory": 10**6})
+    assert less.memory_bytes == 10**6, "what a scenario says of memory counts"
 
 
 _MACHINE = Fixed(step_time=20 * MS, jitter=LogNormal(sigma=0.3))
@@ -255,7 +294,7 @@ def small_scenario(strategy: Strategy, **changes: Any) -> Scenario:
             dtype="float64",
         ),
         "cluster": Cluster(
-            nodes=4, machine=_MACHINE, stragglers=(Straggler(nodes=(3,), slowdown=2.5),)
+            nodes=4, machine=_MACHINE, stragglers=(Persistent(nodes=(3,), slowdown=2.5),)
         ),
         "network": Star(bandwidth=20 * 10**6, latency=2 * MS),
         "strategies": {"law": strategy},
@@ -281,9 +320,9 @@ def small_scenarios(draw: st.DrawFn, strategy: st.SearchStrategy[Strategy]) -> S
     """Draw a scenario: a random quadratic on a random cluster and network."""
     nodes = draw(st.integers(1, 5))
     optima = draw(st.lists(st.floats(-2, 2), min_size=nodes, max_size=nodes))
-    jitter = draw(st.sampled_from([NoJitter(), LogNormal(sigma=0.5), Exponential()]))
+    jitter = draw(st.sampled_from([Constant(), LogNormal(sigma=0.5), Exponential()]))
     machine = Fixed(step_time=draw(st.integers(1, 50)) * MS, jitter=jitter)
-    slow = [Straggler(nodes=(nodes - 1,), slowdown=draw(st.floats(1, 5)))]
+    slow = [Persistent(nodes=(nodes - 1,), slowdown=draw(st.floats(1, 5)))]
     star = Star(bandwidth=draw(st.integers(10**5, 10**9)), latency=draw(st.integers(0, 20)) * MS)
     ring = Ring(bandwidth=star.fastest_bps, latency=star.fastest_bps % 10**7, jitter=MS)
     model = Quadratic(

@@ -11,7 +11,7 @@ import ray
 from hypothesis import settings
 
 from simbench.cluster.cluster import Cluster
-from simbench.cluster.jitters.none import NoJitter
+from simbench.cluster.jitters.constant import Constant
 from simbench.cluster.machines.fixed import Fixed
 from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.models.quadratic import Quadratic
@@ -60,7 +60,7 @@ def scenario_of(nodes=2, network=None, dimension=10, step_ns=10, stop=None, **mo
     return Scenario(
         name="test",
         task=Task(model=Quadratic(dimension=dimension), data=Gaussian(), batch_size=1),
-        cluster=Cluster(nodes=nodes, machine=Fixed(step_time=step_ns, jitter=NoJitter())),
+        cluster=Cluster(nodes=nodes, machine=Fixed(step_time=step_ns, jitter=Constant())),
         network=network or Instant(),
         strategies=more.pop("strategies", {"only": Averaging()}),
         stop=stop or Stop(updates=10**6),

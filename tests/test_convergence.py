@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simbench.cluster.cluster import Cluster, Straggler
+from simbench.cluster.cluster import Cluster
+from simbench.cluster.jitters.constant import Constant
 from simbench.cluster.jitters.exponential import Exponential
 from simbench.cluster.jitters.lognormal import LogNormal
-from simbench.cluster.jitters.none import NoJitter
 from simbench.cluster.machines.fixed import Fixed
+from simbench.cluster.stragglers.persistent import Persistent
 from simbench.learning.datasets.classification import Classification
 from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.models.logistic import Logistic
@@ -39,7 +40,7 @@ SYNCHRONOUS = st.sampled_from(
     ]
 )
 ANY = st.one_of(SYNCHRONOUS, st.sampled_from([Asynchronous(), Asynchronous(server=0)]))
-LOCK_STEP = Fixed(step_time=10 * MS, jitter=NoJitter())
+LOCK_STEP = Fixed(step_time=10 * MS, jitter=Constant())
 
 
 def quadratic(rate, dtype="float64", batch_size=1, **model):
@@ -229,7 +230,7 @@ def test_synchronous_sgd_is_stable_exactly_below_two_over_the_curvature(strategy
 
 @given(
     st.integers(1, 8),
-    st.sampled_from([NoJitter(), LogNormal(sigma=1.0), Exponential()]),
+    st.sampled_from([Constant(), LogNormal(sigma=1.0), Exponential()]),
     st.floats(1, 6),
     st.sampled_from([Instant(), Star(bandwidth=10**6, latency=3 * MS)]),
     st.integers(0, 1000),
@@ -245,7 +246,7 @@ def test_staleness_and_own_update_add_up_to_the_last_update(
         cluster=Cluster(
             nodes=workers,
             machine=Fixed(step_time=10 * MS, jitter=jitter),
-            stragglers=(Straggler(nodes=(0,), slowdown=slowdown),),
+            stragglers=(Persistent(nodes=(0,), slowdown=slowdown),),
         ),
         network=network,
         stop=Stop(updates=200),
@@ -293,7 +294,7 @@ def test_a_straggler_slows_asynchronous_training_less_than_synchronous():
     """One worker slower by s of N: throughput (N-1+1/s)/N of the full, against 1/s."""
     workers, slowdown = 4, 5
     cluster = Cluster(
-        nodes=workers, machine=LOCK_STEP, stragglers=(Straggler(nodes=(0,), slowdown=slowdown),)
+        nodes=workers, machine=LOCK_STEP, stragglers=(Persistent(nodes=(0,), slowdown=slowdown),)
     )
 
     def samples_per_s(strategy, cluster):

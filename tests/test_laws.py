@@ -4,6 +4,7 @@ import pytest
 
 from simbench import testing
 from simbench.learning.dataset import Dataset
+from simbench.learning.optimizers.sgd import SGD
 from simbench.scenario import CHOICES
 from simbench.spec import discover
 from simbench.strategies.averaging import Averaging
@@ -71,6 +72,10 @@ def test_optimizer(optimizer):
     testing.check_optimizer(optimizer)
 
 
+def test_an_optimizer_with_momentum_remembers_a_vector():
+    testing.check_optimizer(SGD(momentum=0.9))
+
+
 @pytest.mark.parametrize("jitter", every("cluster.machine.jitter"))
 def test_jitter(jitter):
     testing.check_jitter(jitter)
@@ -79,3 +84,8 @@ def test_jitter(jitter):
 @pytest.mark.parametrize("machine", every("cluster.machine"))
 def test_machine(machine):
     testing.check_machine(machine)
+
+
+@pytest.mark.parametrize("straggler", every("cluster.stragglers"))
+def test_straggler(straggler):
+    testing.check_straggler(straggler)

@@ -339,7 +339,7 @@ def test_spans_tile_every_node(ran):
 
 
 def test_staleness_counts_the_updates_between_reading_and_adding(ran):
-    folder = ran(tiny(jitter="none", stop={"updates": 20}, seeds=(0,)))
+    folder = ran(tiny(jitter="constant", stop={"updates": 20}, seeds=(0,)))
 
     for summary, updates in each_run(folder, "updates"):
         staleness = updates["staleness_updates"].tolist()
@@ -380,7 +380,7 @@ def test_the_folder_depends_on_the_question_alone(tmp_path):
     assert run_folder(read_back, tmp_path).path == place
     others = [
         tiny(bandwidth="11 kbit/s"),
-        tiny(jitter="none"),
+        tiny(jitter="constant"),
         tiny(seeds=(0,)),
         tiny(seeds=(1, 0)),
         tiny(stop={"updates": 13}),

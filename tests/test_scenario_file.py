@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simbench.cluster.cluster import Cluster, Straggler
+from simbench.cluster.cluster import Cluster
+from simbench.cluster.jitters.constant import Constant
 from simbench.cluster.jitters.exponential import Exponential
 from simbench.cluster.jitters.lognormal import LogNormal
-from simbench.cluster.jitters.none import NoJitter
 from simbench.cluster.machines.fixed import Fixed
 from simbench.cluster.machines.flops import Flops
+from simbench.cluster.stragglers.persistent import Persistent
 from simbench.learning.datasets.classification import Classification
 from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.models.logistic import Logistic
@@ -54,7 +55,7 @@ def scenarios(draw):
     nodes = draw(st.integers(1, 6))
     ranks = st.integers(0, nodes - 1)
     jitter = draw(
-        st.sampled_from([NoJitter(), Exponential()]) | st.builds(LogNormal, sigma=st.floats(0, 3))
+        st.sampled_from([Constant(), Exponential()]) | st.builds(LogNormal, sigma=st.floats(0, 3))
     )
     fixed = st.builds(Fixed, step_time=POSITIVE, jitter=st.just(jitter))
     optimizer = draw(
@@ -76,7 +77,7 @@ def scenarios(draw):
         | st.builds(Asynchronous, server=place)
     )
     straggler = st.builds(
-        Straggler, nodes=st.lists(ranks, min_size=1).map(tuple), slowdown=st.floats(0.1, 9)
+        Persistent, nodes=st.lists(ranks, min_size=1).map(tuple), slowdown=st.floats(0.1, 9)
     )
     return Scenario(
         name=draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]*", fullmatch=True)),
@@ -181,7 +182,7 @@ WRONG = {
         ("nodes: 2", "node: 2"),
         (
             "FILE:6: cluster.node: unknown key 'node'; did you mean 'nodes'? "
-            "(known: nodes, machine, stragglers)"
+            "(known: nodes, machine, others, stragglers)"
         ),
     ),
     "unknown key at the top": (
@@ -383,8 +384,8 @@ def test_bytes_that_are_no_text_are_refused(tmp_path, content):
         ("network={kind: instant}", ("latency: 1 ms\n  kind: star", "kind: instant")),
         ("strategies.ps.combine=gradients", ("_server}", "_server, combine: gradients}")),
         (
-            "cluster.machine.jitter.kind=none",
-            ("kind: fixed", "kind: fixed\n    jitter: {kind: none}"),
+            "cluster.machine.jitter.kind=constant",
+            ("kind: fixed", "kind: fixed\n    jitter: {kind: constant}"),
         ),
         ("stop.samples=9", ("updates: 3", "updates: 3\n  samples: 9")),
         ("evaluate_every=2", ("seeds:", "evaluate_every: 2\nseeds:")),

@@ -5,10 +5,14 @@ import json
 from typing import Annotated
 
 import pytest
+from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 
 from simbench.cluster.jitter import Jitter
 from simbench.cluster.machine import Machine
+from simbench.cluster.straggler import Straggler
+from simbench.cluster.stragglers.persistent import Persistent
+from simbench.cluster.stragglers.rotating import Rotating
 from simbench.learning.dataset import Dataset
 from simbench.learning.datasets.text import Text
 from simbench.learning.model import Model
@@ -23,6 +27,7 @@ from simbench.strategy import Strategy
 FOLDERS = {
     "simbench.cluster.jitters": Jitter,
     "simbench.cluster.machines": Machine,
+    "simbench.cluster.stragglers": Straggler,
     "simbench.learning.datasets": Dataset,
     "simbench.learning.models": Model,
     "simbench.learning.optimizers": Optimizer,
@@ -41,6 +46,11 @@ PLUG_INS = [
 ]
 CLASSES = [pytest.param(each.values[1], id=each.id) for each in PLUG_INS]
 A_MODEL = TypeAdapter(Annotated[Model, OneOf("simbench.learning.models")])
+
+
+A_STRAGGLER = TypeAdapter(
+    Annotated[Straggler, OneOf("simbench.cluster.stragglers", default="persistent")]
+)
 
 
 class Reads(Spec):
@@ -145,11 +155,34 @@ def test_nothing_is_converted_in_silence(wrong):
         GPT.model_validate({"layers": wrong})
 
 
+def test_a_choice_with_a_default_reads_what_has_no_kind_as_that():
+    assert A_STRAGGLER.validate_python({"slowdown": 3.0}) == Persistent(slowdown=3)
+    assert A_STRAGGLER.validate_python({"kind": "rotating"}) == Rotating()
+    assert A_STRAGGLER.dump_python(Persistent(), mode="json")["kind"] == "persistent"
+
+
+@pytest.mark.parametrize("wrong", [{"every": 2}, {"kind": None}, {"kind": "never"}, [], "rotating"])
+def test_a_default_is_for_what_has_no_kind_alone(wrong):
+    with pytest.raises(ValidationError):
+        A_STRAGGLER.validate_python(wrong)
+
+    assert not Draft202012Validator(A_STRAGGLER.json_schema()).is_valid(wrong)
+
+
+@pytest.mark.parametrize(
+    "right", [{"slowdown": 3}, {"kind": "rotating", "every": 2}, {"kind": "persistent"}]
+)
+def test_the_schema_of_a_choice_with_a_default_takes_what_the_choice_takes(right):
+    A_STRAGGLER.validate_python(right)
+
+    assert Draft202012Validator(A_STRAGGLER.json_schema()).is_valid(right)
+
+
 def test_two_classes_of_one_kind_are_refused(monkeypatch):
     class Impostor(Jitter):
-        kind: str = "none"
+        kind: str = "constant"
 
-        def factor(self, _draw):
+        def factor(self, _seed, _rank, _step):
             return 1.0
 
     class Entry:
@@ -158,7 +191,7 @@ def test_two_classes_of_one_kind_are_refused(monkeypatch):
             return Impostor
 
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [Entry])
-    with pytest.raises(ValueError, match="both call themselves 'none'"):
+    with pytest.raises(ValueError, match="both call themselves 'constant'"):
         discover.__wrapped__("simbench.cluster.jitters", Jitter)
 
 
@@ -166,7 +199,7 @@ def test_a_plug_in_outside_the_package_comes_in_by_entry_point(monkeypatch):
     class Outside(Jitter):
         kind: str = "outside"
 
-        def factor(self, _draw):
+        def factor(self, _seed, _rank, _step):
             return 1.0
 
     class Entry:

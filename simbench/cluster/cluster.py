@@ -1,22 +1,23 @@
 """The cluster: how many nodes, what machines, who is slow."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from simbench.cluster.machine import Machine
 from simbench.cluster.machines.flops import Flops
-from simbench.seeds import generator
+from simbench.cluster.straggler import Straggler
 from simbench.spec import OneOf, Spec, misfit
 
 
-class Straggler(Spec):
-    """Nodes that are always slower than the others."""
+class Others(Spec):
+    """Workers that are another machine."""
 
     nodes: tuple[NonNegativeInt, ...] = Field(min_length=1)
     """Their ranks, counted from 0."""
-    slowdown: float = Field(default=2.0, gt=0)
-    """Factor on the time of their steps."""
+    machine: Annotated[Machine, OneOf("simbench.cluster.machines")] = Flops()
+    """What each of them is."""
 
 
 class Cluster(Spec):
@@ -25,31 +26,60 @@ class Cluster(Spec):
     nodes: PositiveInt = 8
     """Number of workers."""
     machine: Annotated[Machine, OneOf("simbench.cluster.machines")] = Flops()
-    """What each of them is."""
-    stragglers: tuple[Straggler, ...] = ()
-    """Who is persistently slow."""
+    """What each of them is, and a server's own machine."""
+    others: tuple[Others, ...] = ()
+    """Workers that are something else."""
+    stragglers: tuple[
+        Annotated[Straggler, OneOf("simbench.cluster.stragglers", default="persistent")], ...
+    ] = ()
+    """Who is slow, and when; where several slow a step down, their factors multiply."""
 
     @model_validator(mode="after")
-    def _stragglers_exist(self) -> "Cluster":
-        for index, straggler in enumerate(self.stragglers):
-            for rank in straggler.nodes:
-                if rank >= self.nodes:
-                    raise misfit(
-                        ("stragglers", index, "nodes"),
-                        f"node {rank} doesn't exist: {self.nodes} nodes have the ranks "
-                        f"0 to {self.nodes - 1}",
-                    )
+    def _nodes_exist(self) -> "Cluster":
+        for key in ("others", "stragglers"):
+            for index, part in enumerate(getattr(self, key)):
+                for rank in part.nodes or ():
+                    if rank >= self.nodes:
+                        raise misfit(
+                            (key, index, "nodes"),
+                            f"node {rank} doesn't exist: {self.nodes} nodes have the ranks "
+                            f"0 to {self.nodes - 1}",
+                        )
         return self
 
-    def slowdown(self, rank: int) -> float:
-        """Return the product of what the stragglers' list says of ``rank``."""
+    @model_validator(mode="after")
+    def _each_is_one_machine(self) -> "Cluster":
+        seen: set[int] = set()
+        for index, others in enumerate(self.others):
+            for rank in others.nodes:
+                if rank in seen:
+                    raise misfit(("others", index, "nodes"), f"node {rank} is named twice")
+                seen.add(rank)
+        return self
+
+    def machine_of(self, rank: int) -> Machine:
+        """Return what node ``rank`` is; those beyond the workers are servers' own machines."""
+        for others in self.others:
+            if rank in others.nodes:
+                return others.machine
+        return self.machine
+
+    def machines(self, num_nodes: int) -> Iterator[tuple[tuple[str | int, ...], Machine]]:
+        """Yield each machine that one of ``num_nodes`` nodes is, and the keys where it stands."""
+        if sum(len(others.nodes) for others in self.others) < num_nodes:
+            yield ("machine",), self.machine
+        for index, others in enumerate(self.others):
+            yield ("others", index, "machine"), others.machine
+
+    def slowdown(self, seed: int, rank: int, step: int) -> float:
+        """Return the product of what the stragglers' list says of this step."""
         product = 1.0
-        for straggler in self.stragglers:
-            if rank in straggler.nodes:
-                product *= straggler.slowdown
+        for place, straggler in enumerate(self.stragglers):
+            product *= straggler.factor(seed, f"stragglers.{place}", rank, step, self.nodes)
         return product
 
     def step_ns(self, flops: int, seed: int, rank: int, step: int) -> int:
         """Return the time of gradient number ``step`` of node ``rank``: at least 1 ns."""
-        factor = self.machine.jitter.factor(generator(seed, "step time", rank, step))
-        return max(1, round(self.machine.step_ns(flops) * self.slowdown(rank) * factor))
+        machine = self.machine_of(rank)
+        factor = machine.jitter.factor(seed, rank, step)
+        return max(1, round(machine.step_ns(flops) * self.slowdown(seed, rank, step) * factor))

@@ -6,6 +6,7 @@ from typing import Annotated
 from simbench.cluster.jitter import Jitter
 from simbench.cluster.jitters.lognormal import LogNormal
 from simbench.spec import OneOf, Spec
+from simbench.units import Bytes
 
 
 class Machine(Spec, ABC):
@@ -14,6 +15,8 @@ class Machine(Spec, ABC):
     kind: str
     jitter: Annotated[Jitter, OneOf("simbench.cluster.jitters")] = LogNormal()
     """Random factor on every step. Equal machines without it march in lock-step by accident."""
+    memory: Bytes | None = None
+    """What it has for training; by default what is known of it. Unknown memory isn't checked."""
 
     @abstractmethod
     def step_ns(self, flops: int) -> float:
@@ -22,3 +25,8 @@ class Machine(Spec, ABC):
         Raises:
             ValueError: it can't be told from them.
         """
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What training may take; None where nobody knows."""
+        return self.memory

@@ -17,6 +17,11 @@ class Optimizer(Spec, ABC):
     learning_rate: PositiveFloat = 0.1
     """Step size; a strategy's own ``learning_rate`` replaces it."""
 
+    @property
+    @abstractmethod
+    def state_vectors(self) -> int:
+        """How many numbers it remembers per parameter, from one step to the next."""
+
     @abstractmethod
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Return torch's optimiser over ``parameters``."""

@@ -62,6 +62,19 @@ class Task(Spec):
         return self.num_parameters * self.torch_dtype.itemsize
 
     @property
+    def training_bytes(self) -> int:
+        """Least memory of a node that trains: parameters, gradient and optimiser's state.
+
+        Activations, buffers and fragments come on top. They depend on how the model is written, and
+        recomputing may spare most of the activations, so this is what no such means can spare.
+
+        Source:
+            Rajbhandari et al., "ZeRO: Memory Optimizations Toward Training Trillion Parameter
+            Models", SC 2020, arXiv:1910.02054, sections 3.1 (model states) and 3.2 (the rest).
+        """
+        return self.vector_bytes * (2 + self.optimizer.state_vectors)
+
+    @property
     def step_flops(self) -> int:
         """FLOPs of one gradient of ``batch_size`` samples, as torch's own counter tells them."""
         return _count_flops(self)

@@ -20,7 +20,7 @@ task:
   optimizer: {kind: sgd, learning_rate: 0.1}
 cluster:
   nodes: 4
-  machine: {kind: fixed, step_time: 100 ms, jitter: {kind: none}}
+  machine: {kind: fixed, step_time: 100 ms, jitter: {kind: constant}}
 network: {kind: star, bandwidth: 1 kbit/s, latency: 1 ms}
 strategies:
   parameter server: {kind: parameter_server}

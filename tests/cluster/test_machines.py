@@ -1,59 +1,23 @@
-"""How long a step takes: machines, jitter and stragglers."""
+"""How long a step takes: machines, and nodes that are something else."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from simbench.cluster.cluster import Cluster, Straggler
-from simbench.cluster.jitter import Jitter
-from simbench.cluster.jitters.lognormal import LogNormal
-from simbench.cluster.jitters.none import NoJitter
+from simbench.cluster.cluster import Cluster, Others
+from simbench.cluster.jitters.constant import Constant
+from simbench.cluster.jitters.exponential import Exponential
+from simbench.cluster.machines.accelerator import Accelerator
 from simbench.cluster.machines.fixed import Fixed
 from simbench.cluster.machines.flops import Flops
-from simbench.seeds import generator
-from simbench.spec import discover
+from simbench.strategies.averaging import Averaging
 
-LAWS = discover("simbench.cluster.jitters", Jitter)
-STILL = Fixed(step_time=1000, jitter=NoJitter())
-
-
-def factors(law, count):
-    return [law.factor(generator(0, "step time", 0, step)) for step in range(count)]
-
-
-@pytest.mark.parametrize("kind", LAWS)
-def test_jitter_is_positive_and_has_the_mean_one(kind):
-    drawn = np.array(factors(LAWS[kind](), 4000))
-
-    assert (drawn > 0).all()
-    assert drawn.mean() == pytest.approx(1, abs=max(1e-12, 4 * drawn.std() / 4000**0.5))
-
-
-@pytest.mark.parametrize("sigma", [0.0, 0.2, 1.0])
-def test_log_normal_jitter_has_the_spread_that_it_names(sigma):
-    logarithms = np.log(factors(LogNormal(sigma=sigma), 4000))
-
-    assert logarithms.std() == pytest.approx(sigma, rel=0.05)
-    assert logarithms.mean() == pytest.approx(-(sigma**2) / 2, abs=0.05)
-
-
-@pytest.mark.parametrize(("sigma", "nodes", "expected"), [(0.5, 8, 1.8876), (0.5, 32, 2.5638)])
-def test_the_slowest_of_n_takes_what_order_statistics_say(sigma, nodes, expected):
-    cluster = Cluster(nodes=nodes, machine=Fixed(step_time=10**6, jitter=LogNormal(sigma=sigma)))
-
-    slowest = [
-        max(cluster.step_ns(0, 0, rank, step) for rank in range(nodes)) for step in range(1500)
-    ]
-
-    error = np.std(slowest) / 1500**0.5
-    assert np.mean(slowest) / 1e6 == pytest.approx(expected, abs=max(0.01, 4 * error / 1e6))
+STILL = Fixed(step_time=1000, jitter=Constant())
 
 
 @given(st.integers(1, 10**15), st.integers(1, 10**18), st.floats(0.01, 1))
 def test_flops_take_their_number_over_the_rate_that_is_reached(flops, rate, efficiency):
-    machine = Flops(rate=rate, efficiency=efficiency, jitter=NoJitter())
+    machine = Flops(rate=rate, efficiency=efficiency, jitter=Constant())
 
     assert machine.step_ns(flops) == pytest.approx(flops / (rate * efficiency) * 1e9)
 
@@ -86,29 +50,47 @@ def test_equal_machines_do_not_march_in_lock_step_by_default():
     assert len({cluster.step_ns(10**9, 0, rank, 0) for rank in range(8)}) == 8
 
 
-def test_a_straggler_is_slower_by_its_factor_and_only_it():
-    slow = Straggler(nodes=(1, 2), slowdown=3)
-    slower = Straggler(nodes=(2,), slowdown=2)
-    cluster = Cluster(nodes=4, machine=STILL, stragglers=(slow, slower))
-
-    assert [cluster.step_ns(0, 0, rank, 0) for rank in range(4)] == [1000, 3000, 6000, 1000]
-
-
-def test_a_straggler_meets_the_same_jitter_as_without_its_slowdown():
-    machine = Fixed(step_time=10**12)
-    even = Cluster(nodes=2, machine=machine)
-    uneven = Cluster(nodes=2, machine=machine, stragglers=(Straggler(nodes=(1,), slowdown=4),))
-
-    for step in range(5):
-        assert uneven.step_ns(0, 0, 0, step) == even.step_ns(0, 0, 0, step)
-        expected_ns = 4 * even.step_ns(0, 0, 1, step)
-        assert uneven.step_ns(0, 0, 1, step) == pytest.approx(expected_ns, abs=4)
-
-
 def test_a_step_takes_a_nanosecond_at_least():
     assert Cluster(machine=Flops(rate=10**18)).step_ns(1, 0, 0, 0) == 1
 
 
-def test_a_straggler_that_is_no_node_is_refused():
-    with pytest.raises(ValidationError, match="node 8 doesn't exist: 8 nodes have the ranks 0 to"):
-        Cluster(nodes=8, stragglers=(Straggler(nodes=(8,)),))
+def test_other_machines_take_their_own_time_with_their_own_jitter():
+    slow, wild = Fixed(step_time=5000, jitter=Constant()), Fixed(step_time=10**9)
+    others = (Others(nodes=(3, 1), machine=slow), Others(nodes=(2,), machine=wild))
+    cluster = Cluster(nodes=4, machine=STILL, others=others)
+
+    for step in range(3):
+        assert [cluster.step_ns(0, 0, rank, step) for rank in (0, 1, 3)] == [1000, 5000, 5000]
+        alone_ns = Cluster(nodes=4, machine=wild).step_ns(0, 0, 2, step)
+        assert cluster.step_ns(0, 0, 2, step) == alone_ns != 10**9
+
+
+def test_a_step_of_all_takes_as_long_as_the_slowest_machine_needs(update_times):
+    others = (Others(nodes=(1,), machine=Fixed(step_time=700, jitter=Constant())),)
+    cluster = Cluster(nodes=3, machine=Fixed(step_time=300, jitter=Constant()), others=others)
+
+    assert update_times(cluster, Averaging(), updates=3).tolist() == [700, 1400, 2100]
+
+
+def test_machines_are_those_that_some_node_is():
+    others = (Others(nodes=(0, 1), machine=Fixed()),)
+
+    def keys(nodes, num_nodes):
+        return [keys for keys, _ in Cluster(nodes=nodes, others=others).machines(num_nodes)]
+
+    assert keys(3, 3) == [("machine",), ("others", 0, "machine")]
+    assert keys(2, 2) == [("others", 0, "machine")]
+    # A server's own machine is one like the cluster's.
+    assert keys(2, 3) == [("machine",), ("others", 0, "machine")]
+
+
+@pytest.mark.parametrize("machine", [Flops(), Fixed(), Accelerator()], ids=lambda each: each.kind)
+def test_jitter_is_a_matter_of_the_machine_whatever_it_is(machine):
+    jittery = machine.model_copy(update={"jitter": Exponential()})
+    still = machine.model_copy(update={"jitter": Constant()})
+
+    for step in range(3):
+        factor = Exponential().factor(5, 1, step)
+        expected_ns = factor * Cluster(machine=still).step_ns(10**15, 5, 1, step)
+        drawn_ns = Cluster(machine=jittery).step_ns(10**15, 5, 1, step)
+        assert drawn_ns == pytest.approx(expected_ns, abs=1 + factor)

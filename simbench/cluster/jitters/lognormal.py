@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from pydantic import NonNegativeFloat
 
-from simbench.cluster.jitter import Jitter
+from simbench.cluster.jitter import Jitter, draws
 
 
 class LogNormal(Jitter):
@@ -15,6 +15,7 @@ class LogNormal(Jitter):
     sigma: NonNegativeFloat = 0.2
     """Standard deviation of the logarithm."""
 
-    def factor(self, draw: np.random.Generator) -> float:
+    def factor(self, seed: int, rank: int, step: int) -> float:
         """Return one draw."""
-        return float(np.exp(self.sigma * draw.standard_normal() - self.sigma**2 / 2))
+        z = draws(seed, rank, step).standard_normal()
+        return float(np.exp(self.sigma * z - self.sigma**2 / 2))

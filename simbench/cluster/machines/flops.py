@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from simbench.cluster.machine import Machine
+from simbench.cluster.rate import time_at_rate_ns
 from simbench.units import FlopsPerSecond
 
 
@@ -19,9 +20,4 @@ class Flops(Machine):
 
     def step_ns(self, flops: int) -> float:
         """Return the time; torch's counter must have seen operations to count."""
-        if not flops:
-            raise ValueError(
-                "torch counts no FLOPs in a step of this model, so its time is unknown; "
-                "use machine {kind: fixed, step_time: ...}"
-            )
-        return flops / (self.rate * self.efficiency) * 1e9
+        return time_at_rate_ns(flops, self.rate, self.efficiency)

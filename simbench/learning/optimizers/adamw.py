@@ -21,6 +21,11 @@ class AdamW(Optimizer):
     weight_decay: NonNegativeFloat = 0.01
     """Share of a parameter taken off per unit of learning rate."""
 
+    @property
+    def state_vectors(self) -> int:
+        """Both means."""
+        return 2
+
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Return ``torch.optim.AdamW``."""
         return torch.optim.AdamW(

@@ -19,6 +19,11 @@ class SGD(Optimizer):
     weight_decay: NonNegativeFloat = 0.0
     """Added to the gradient: weight_decay * x."""
 
+    @property
+    def state_vectors(self) -> int:
+        """The velocity, if there is momentum."""
+        return 1 if self.momentum else 0
+
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Return ``torch.optim.SGD``."""
         return torch.optim.SGD(

@@ -2,16 +2,14 @@
 
 from typing import Literal
 
-import numpy as np
-
 from simbench.cluster.jitter import Jitter
 
 
-class NoJitter(Jitter):
+class Constant(Jitter):
     """Always 1. Equal workers then march in lock-step, which real ones don't."""
 
-    kind: Literal["none"] = "none"
+    kind: Literal["constant"] = "constant"
 
-    def factor(self, draw: np.random.Generator) -> float:
+    def factor(self, seed: int, rank: int, step: int) -> float:
         """Return 1."""
         return 1.0
