@@ -120,6 +120,7 @@ class Simulation:
             num_workers=num_workers,
             server=self.server,
             step_ns=lambda rank, step: cluster.step_ns(flops, seed, rank, step),
+            backward_share=lambda rank: cluster.machine.backward_share,  # noqa: ARG005 - all alike
             worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
             publish=self._publish,
             observe=observe or self._refuse_to_observe,

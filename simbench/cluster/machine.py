@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import Annotated
 
+from pydantic import Field
+
 from simbench.cluster.jitter import Jitter
 from simbench.cluster.jitters.lognormal import LogNormal
 from simbench.spec import OneOf, Spec
@@ -14,6 +16,9 @@ class Machine(Spec, ABC):
     kind: str
     jitter: Annotated[Jitter, OneOf("simbench.cluster.jitters")] = LogNormal()
     """Random factor on every step. Equal machines without it march in lock-step by accident."""
+    backward_share: float = Field(default=2 / 3, ge=0, le=1)
+    """Last share of a step, in which the gradient comes out, the last layer's first. A backward
+    pass has twice the FLOPs of a forward pass (Kaplan et al. 2020, arXiv:2001.08361, table 1)."""
 
     @abstractmethod
     def step_ns(self, flops: int) -> float:
