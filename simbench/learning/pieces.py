@@ -7,18 +7,22 @@ is really cut where all pieces come together again.
 
 import itertools
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from simbench.execution.values import Graph, Recipe
 from simbench.learning.operations import Cut, Paste
 
 
-class Sum(NamedTuple):
+@dataclass
+class Sum:
     """What a sum of pieces is a piece of: the sum of the wholes, as ``Training.mix`` makes it."""
 
     weights: tuple[float, ...] | None
     terms: tuple["Whole", ...]
+    recipe: Recipe | None = field(default=None, compare=False)
+    """Once somebody has asked for it: many nodes paste the same mean."""
 
 
 Whole = Recipe | Sum
@@ -40,6 +44,7 @@ class Pieces:
         self._cut, self._paste = Cut(), Paste()
         # A recipe that is computed forgets its inputs, and no key may depend on when that was.
         self._places: weakref.WeakKeyDictionary[Recipe, _Place] = weakref.WeakKeyDictionary()
+        self._last_sum: Callable[[], Sum | None] = lambda: None
 
     def cut(self, vector: Recipe, piece_bytes: int, home: int) -> list[Recipe]:
         """Return the pieces of ``vector`` from its beginning to its end.
@@ -64,7 +69,9 @@ class Pieces:
         whole, at, num_bytes = None, 0, 0
         for piece in pieces:
             place = self._places.get(piece)
-            if place is None or place.begin != at or (whole is not None and place.whole != whole):
+            if place is None or place.begin != at:
+                return None
+            if whole is not None and place.whole is not whole and place.whole != whole:
                 return None
             whole, at, num_bytes = place.whole, place.end, num_bytes + piece.num_bytes
         return whole if whole is None or num_bytes == _num_bytes(whole) else None
@@ -83,6 +90,11 @@ class Pieces:
         if len(places) == len(terms) and all(place[1:] == first[1:] for place in places):
             kept = None if weights is None else tuple(weights)
             whole = Sum(kept, tuple(place.whole for place in places))
+            last = self._last_sum()
+            # The buckets of a mean share it: then telling that they belong together costs nothing.
+            if last == whole:
+                whole = last
+            self._last_sum = weakref.ref(whole)
             self._places[total] = first._replace(whole=whole)
 
     def _piece(self, vector: Recipe, begin: int, end: int, home: int) -> Recipe:

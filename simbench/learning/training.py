@@ -94,7 +94,10 @@ class Training:
     def _whole(self, whole: Whole, home: int) -> Recipe:
         if not isinstance(whole, Sum):
             return whole
-        return self.mix([self._whole(term, home) for term in whole.terms], whole.weights, home)
+        if whole.recipe is None:
+            terms = [self._whole(term, home) for term in whole.terms]
+            whole.recipe = self.mix(terms, whole.weights, home)
+        return whole.recipe
 
     def _mixed(
         self, vectors: Sequence[Recipe], weights: Sequence[float] | None, home: int
