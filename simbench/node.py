@@ -7,6 +7,7 @@ tensors: a strategy never sees a tensor or a wall clock.
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from simpy.events import Event, Process
@@ -183,7 +184,8 @@ class Node:
         share = self._world.backward_share(self.rank)
         times_ns = out_ns(duration_ns, share, [piece.num_bytes for piece in pieces])
         releases = [
-            Release(time_ns, event, self.hold(piece))
+            # Until then, whoever looks for what is live finds the whole.
+            Release(time_ns, event, partial(self.hold, piece))
             for time_ns, event, piece in zip(times_ns, work.buckets, pieces, strict=True)
         ]
         work.process = self.processor.occupy(duration_ns, work, value, releases)
@@ -252,8 +254,9 @@ class Node:
         libraries have with one stream of communication.
         """
         means = []
-        for bucket in work.buckets:
-            piece = yield bucket
+        # Taken off the list: what has been sent needn't be kept.
+        while work.buckets:
+            piece = yield work.buckets.pop(0)
             means.append((yield self.all_reduce(piece, tag)))
         # The end of the vector came first.
         return self.paste(means[::-1])

@@ -42,14 +42,12 @@ def test_with_many_buckets_the_bandwidth_is_the_closed_form(case, utilisation):
 
 
 def test_few_buckets_matter_where_next_to_nothing_may_stick_out():
-    """Data-parallel training at 99 %: the last of 48 buckets alone asks for 1.19 times as much."""
+    """Data-parallel training at 99 %: the last of 48 buckets alone asks for 1.4 times as much."""
     case = next(each for each in published.PUBLISHED_GBPS if each.name == "data-parallel 10B")
     last_bucket_bps = case.bits / 48 / (0.8 * 0.01 / 0.99)
 
-    needed_bps = published.needed_bps(case, 0.99)
-
-    assert needed_bps == pytest.approx(last_bucket_bps, rel=0.01)
-    assert needed_bps > 1.15 * published.needed_bps(case._replace(buckets=1000), 0.99)
+    assert last_bucket_bps > 1.39 * case.closed_form_bps(0.99)
+    assert published.needed_bps(case, 0.99) == pytest.approx(last_bucket_bps, rel=0.01)
 
 
 def test_slowmo_iterations_take_what_was_measured():

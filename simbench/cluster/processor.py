@@ -16,8 +16,8 @@ class Release(NamedTuple):
     """Time from the start of the computation."""
     event: Event
     """Triggered then."""
-    value: Any
-    """What the event brings."""
+    value: Callable[[], Any]
+    """Asked then for what the event brings."""
 
 
 class Processor:
@@ -58,7 +58,7 @@ class Processor:
                     if release.after_ns > passed_ns:
                         yield self._clock.timeout(release.after_ns - passed_ns)
                         passed_ns = release.after_ns
-                    self._ready(release.event, release.value)
+                    self._ready(release.event, release.value())
                 if passed_ns < duration_ns or not releases:
                     yield self._clock.timeout(duration_ns - passed_ns)
             except simpy.Interrupt:

@@ -49,16 +49,9 @@ class Averaging(Strategy):
         gathered = None
         for step in itertools.count(1):
             meeting = step % self.period == 0
-            # Without a size, all is one bucket, which is out at the end.
-            bucket = (self.bucket or sys.maxsize) if meeting else None
-            if self.combine == "parameters":
-                stepping = node.compute_step(state, bucket_bytes=bucket)
-                if meeting:
-                    mean = yield from node.all_reduce_buckets(stepping)
-                    state = (yield stepping).with_parameters(mean)
-                else:
-                    state = yield stepping
-            else:
+            if self.combine == "gradients":
+                # Without a size, all is one bucket, which is out at the end.
+                bucket = (self.bucket or sys.maxsize) if meeting else None
                 computing = node.compute_gradient(
                     state.parameters, bucket_bytes=bucket, add_to=gathered
                 )
@@ -68,4 +61,13 @@ class Averaging(Strategy):
                     gathered = None
                 else:
                     gathered = yield computing
+            elif meeting and self.bucket:
+                stepping = node.compute_step(state, bucket_bytes=self.bucket)
+                mean = yield from node.all_reduce_buckets(stepping)
+                state = (yield stepping).with_parameters(mean)
+            else:
+                gradient = yield node.compute_gradient(state.parameters)
+                state = node.step(state, gradient)
+                if meeting:
+                    state = state.with_parameters((yield node.all_reduce(state.parameters)))
             node.publish(state.parameters, progress=step)

@@ -86,7 +86,7 @@ def run_with_releases(after_ns, duration_ns, give_up_at_ns=None):
     clock, log, worked = Clock(), [], []
     processor = Processor(clock, 0, lambda *stretch: worked.append(stretch))
     processor.occupy(5, clock.event(), None)
-    releases = [Release(each_ns, clock.event(), f"after {each_ns}") for each_ns in after_ns]
+    releases = [Release(each_ns, clock.event(), f"after {each_ns}".format) for each_ns in after_ns]
     end = clock.event()
     for event in [*(release.event for release in releases), end]:
         event.callbacks.append(lambda event: log.append((event.value, clock.now_ns)))
