@@ -186,6 +186,18 @@ def test_training_is_the_same_bits_and_is_never_done_twice(combine, period, buck
     assert known.known["gradient"] == 6 * 4
 
 
+@pytest.mark.parametrize("bucket", [None, 3001])
+def test_a_step_on_the_mean_of_equal_gradients_is_a_step_on_one(bucket):
+    """Without noise, all gradients that a node gathers at one point are the same."""
+
+    def last_loss(period):
+        strategy = Averaging(combine="gradients", period=period, bucket=bucket)
+        stop = Stop(updates=2 * period)
+        return run(small_scenario(strategy, evaluate_every=period, stop=stop)).evaluations[-1].loss
+
+    assert last_loss(4) == pytest.approx(last_loss(1), rel=1e-12)
+
+
 def test_buckets_hand_out_the_end_of_the_vector_first(stage):
     log = []
 
@@ -203,6 +215,28 @@ def test_buckets_hand_out_the_end_of_the_vector_first(stage):
 
     # Forward until 10; entries 6 to 10 after 4/10 of the backward pass.
     assert log == [(18, (6, 10), 16, 0), (26, (2, 6), 16, 0), (30, (0, 2), 8, 0), (30, 40)]
+
+
+def test_a_piece_is_held_from_when_it_is_out_until_it_is_sent(stage):
+    """What is live is kept with a moment: the whole vector will do."""
+    log = []
+
+    def worker(node):
+        def num_held():
+            live = node._training.graph.live()
+            log.append(sum(recipe.operation.name == "cut" for recipe in live))
+
+        computing = node.compute_gradient(node.initial_state().parameters, bucket_bytes=16)
+        num_held()
+        yield computing.buckets[0]
+        num_held()
+        yield from node.all_reduce_buckets(computing)
+        yield node.compute(1)
+        num_held()
+
+    stage(worker, nodes=1)
+
+    assert log == [0, 1, 0]
 
 
 def test_a_step_in_buckets_gives_the_state_that_the_step_gives(stage):
