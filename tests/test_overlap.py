@@ -1,6 +1,8 @@
 """Buckets come out along the backward pass and travel while it goes on."""
 
+import itertools
 import math
+from typing import ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -11,13 +13,17 @@ from simbench.cluster.cluster import Cluster, Straggler
 from simbench.cluster.jitters.none import NoJitter
 from simbench.cluster.machines.fixed import Fixed
 from simbench.execution.memo import Memo
+from simbench.execution.processes import ProcessExecutor
+from simbench.execution.threads import ThreadExecutor
 from simbench.network.collective import seconds
 from simbench.network.collectives.all_reduce.ring import Ring
 from simbench.network.topologies.instant import Instant
 from simbench.network.topologies.star import Star
 from simbench.scenario import Stop
 from simbench.scenario_file import ScenarioError, dump, load
+from simbench.simulation import simulate
 from simbench.strategies.averaging import Averaging
+from simbench.strategy import Strategy
 from simbench.testing import run, small_scenario
 
 COMBINE = ["parameters", "gradients"]
@@ -290,6 +296,43 @@ def test_pieces_travel_and_are_pasted_elsewhere(stage):
     assert [message.num_bytes for message in simulation.world.messages] == [20, 20]
     assert log[0] == (40, log[1])
     assert log[2] == (40, log[3])
+
+
+class Halves(Strategy):
+    """Sends the second of three pieces to the next node, and pastes a mixture into its own."""
+
+    kind: Literal["halves"] = "halves"
+    counts: ClassVar[Literal["steps", "updates"]] = "steps"
+
+    @property
+    def server_place(self):
+        return None
+
+    def work(self, node):
+        state = node.initial_state()
+        for step in itertools.count(1):
+            state = yield node.compute_step(state)
+            pieces = node.cut(state.parameters, 7000)
+            node.send((node.rank + 1) % len(node.workers), pieces[1], tag=f"{step}")
+            mail = yield node.receive(f"{step}")
+            pieces[1] = node.mix(pieces[1], mail.body, weights=(0.3, 0.7))
+            state = state.with_parameters(node.paste(pieces))
+            node.publish(state.parameters, progress=step)
+
+
+def test_what_is_really_cut_has_the_same_bits_in_other_processes():
+    scenario = small_scenario(Halves(), stop=Stop(updates=4))
+    outcomes = []
+    for executor in (ThreadExecutor(3), ProcessExecutor(2)):
+        try:
+            outcomes.append(simulate(scenario, "law", 0, executor, Memo(None)))
+            run_here = executor.operations_run
+        finally:
+            executor.close()
+        assert (run_here["cut"], run_here["paste"]) == (4 * 4 * 3, 4 * 4)
+
+    assert outcomes[0].evaluations == outcomes[1].evaluations
+    assert outcomes[0].summary == outcomes[1].summary
 
 
 # -- what is told
