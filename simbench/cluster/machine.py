@@ -18,7 +18,7 @@ class Machine(Spec, ABC):
     """Random factor on every step. Equal machines without it march in lock-step by accident."""
     backward_share: float = Field(default=2 / 3, ge=0, le=1)
     """Last share of a step, in which the gradient comes out, the last layer's first. A backward
-    pass has twice the FLOPs of a forward pass (Kaplan et al. 2020, arXiv:2001.08361, section 2.1)."""
+    pass has twice the FLOPs of a forward pass (Kaplan et al. 2020, arXiv:2001.08361, 2.1)."""
 
     @abstractmethod
     def step_ns(self, flops: int) -> float:
