@@ -7,12 +7,14 @@ tensors: a strategy never sees a tensor or a wall clock.
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from simpy.events import Event, Process
 
 from simbench.clock import Clock
-from simbench.cluster.processor import Processor
+from simbench.cluster.backward import out_ns
+from simbench.cluster.processor import Processor, Release
 from simbench.execution.values import Recipe, Value
 from simbench.learning.training import Training
 from simbench.mailbox import Mail, Mailbox, Receive
@@ -40,9 +42,11 @@ class State:
 class Work(Event):
     """A computation under way; its value is what it computes."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, num_buckets: int = 0) -> None:
         super().__init__(clock)
         self.process: Process | None = None
+        self.buckets = [Event(clock) for _ in range(num_buckets)]
+        """What comes out on the way, in the order of coming out; each event's value is a piece."""
 
 
 @dataclass
@@ -72,6 +76,8 @@ class World:
     server: int | None
     step_ns: Callable[[int, int], int]
     """(rank, step) -> virtual time of that gradient."""
+    backward_share: Callable[[int], float]
+    """Rank -> last share of that time, in which the gradient comes out."""
     worked: Callable[[int, int, int], None]
     publish: Publish
     observe: Callable[[Recipe], Any]
@@ -131,20 +137,61 @@ class Node:
 
     # -- computing
 
-    def compute_gradient(self, parameters: Value) -> Work:
-        """Compute the gradient of this node's next batch; the event's value is its Value."""
-        step = self._steps_begun
-        self._steps_begun += 1
-        recipe = self._training.gradient(self._own(parameters), self.rank, step)
-        return self._work(self._world.step_ns(self.rank, step), self.hold(recipe))
+    def compute_gradient(
+        self, parameters: Value, *, bucket_bytes: int | None = None, add_to: Value | None = None
+    ) -> Work:
+        """Compute the gradient of this node's next batch; the event's value is its Value.
+
+        Args:
+            parameters: where.
+            bucket_bytes: the event's ``buckets`` hand it out in pieces of this size as the backward
+                pass goes, its end first; a vector that fits into one is one, at the end.
+            add_to: what the gradient is added to, as earlier batches' are; nothing if None.
+        """
+        recipe, duration_ns = self._next_gradient(parameters)
+        if add_to is not None:
+            recipe = self._training.mix([self._own(add_to), recipe], (1.0, 1.0), self.rank)
+        return self._work(duration_ns, self.hold(recipe), self._buckets(recipe, bucket_bytes))
+
+    def compute_step(self, state: State, *, bucket_bytes: int | None = None) -> Work:
+        """Compute the next gradient and take the optimiser's step; the event's value is the state.
+
+        The step is taken on each bucket as it comes out, and ``buckets`` hand out the new
+        parameters as those of ``compute_gradient`` do the gradient.
+        """
+        gradient, duration_ns = self._next_gradient(state.parameters)
+        stepped = self._stepped(state, gradient)
+        buckets = self._buckets(stepped.parameters.recipe, bucket_bytes)
+        return self._work(duration_ns, stepped, buckets)
 
     def compute(self, duration_ns: int) -> Work:
         """Keep this node's processor busy for ``duration_ns``; the event's value is None."""
         return self._work(duration_ns, None)
 
-    def _work(self, duration_ns: int, value: Value | None) -> Work:
-        work = Work(self._clock)
-        work.process = self.processor.occupy(duration_ns, work, value)
+    def _next_gradient(self, parameters: Value) -> tuple[Recipe, int]:
+        """Return the gradient of the next batch and the time that it takes."""
+        step = self._steps_begun
+        self._steps_begun += 1
+        recipe = self._training.gradient(self._own(parameters), self.rank, step)
+        return recipe, self._world.step_ns(self.rank, step)
+
+    def _buckets(self, vector: Recipe, bucket_bytes: int | None) -> list[Recipe]:
+        if bucket_bytes is None:
+            return []
+        return self._training.cut(vector, bucket_bytes, self.rank)[::-1]
+
+    def _work(
+        self, duration_ns: int, value: Value | State | None, pieces: Sequence[Recipe] = ()
+    ) -> Work:
+        work = Work(self._clock, len(pieces))
+        share = self._world.backward_share(self.rank)
+        times_ns = out_ns(duration_ns, share, [piece.num_bytes for piece in pieces])
+        releases = [
+            # Until then, whoever looks for what is live finds the whole.
+            Release(time_ns, event, partial(self.hold, piece))
+            for time_ns, event, piece in zip(times_ns, work.buckets, pieces, strict=True)
+        ]
+        work.process = self.processor.occupy(duration_ns, work, value, releases)
         return work
 
     # -- talking
@@ -201,6 +248,22 @@ class Node:
             _begin(world, meeting, tag)
         return done
 
+    def all_reduce_buckets(
+        self, work: Work, tag: str = "all_reduce"
+    ) -> Generator[Event, Any, Value]:
+        """All-reduce what ``work`` computes while it is under way; return the mean.
+
+        Each bucket joins once it is out and the one before is done: one queue for all of them, as
+        libraries have with one stream of communication.
+        """
+        means = []
+        # Taken off the list: what has been sent needn't be kept.
+        while work.buckets:
+            piece = yield work.buckets.pop(0)
+            means.append((yield self.all_reduce(piece, tag)))
+        # The end of the vector came first.
+        return self.paste(means[::-1])
+
     # -- waiting
 
     def race(self, *words: Work | Receive) -> Generator[Event, Any, Work | Receive]:
@@ -236,10 +299,27 @@ class Node:
 
     def step(self, state: State, gradient: Value) -> State:
         """Return the state after one step of the optimiser; its time is part of the gradient's."""
+        return self._stepped(state, self._own(gradient))
+
+    def _stepped(self, state: State, gradient: Recipe) -> State:
         parameters, optimizer = self._training.step(
-            self._own(state.parameters), self._own(state.optimizer), self._own(gradient), self.rank
+            self._own(state.parameters), self._own(state.optimizer), gradient, self.rank
         )
         return State(self.hold(parameters), self.hold(optimizer))
+
+    def cut(self, vector: Value, piece_bytes: int) -> list[Value]:
+        """Return the pieces of ``vector``, from its beginning to its end.
+
+        A piece has as many entries as fit into ``piece_bytes``, and one if none fits. The first has
+        what is left over.
+        """
+        pieces = self._training.cut(self._own(vector), piece_bytes, self.rank)
+        return [self.hold(piece) for piece in pieces]
+
+    def paste(self, pieces: Sequence[Value]) -> Value:
+        """Return ``pieces``, one behind the other, as one vector."""
+        recipes = [self._own(piece) for piece in pieces]
+        return self.hold(self._training.paste(recipes, self.rank))
 
     def mix(self, *vectors: Value, weights: Sequence[float] | None = None) -> Value:
         """Return sum(weights * vectors), by default the mean."""

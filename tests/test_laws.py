@@ -28,6 +28,8 @@ def test_strategy(strategy):
         ParameterServer(server=0),
         Averaging(period=4),
         Averaging(combine="gradients"),
+        Averaging(combine="gradients", bucket=3000),
+        Averaging(period=4, bucket=3000),
     ],
     ids=str,
 )

@@ -13,6 +13,7 @@ NODES, EVERY, LOOKAHEAD = 4, 2, 3
 STRATEGIES = {
     "server": {"kind": "parameter_server", "combine": "gradients"},
     "averaging": {"kind": "averaging", "period": 3},
+    "overlapped": {"kind": "averaging", "period": 2, "bucket": "4 kB"},
     "asynchronous": {"kind": "asynchronous", "server": 1},
 }
 

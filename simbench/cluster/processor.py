@@ -1,12 +1,23 @@
 """The processor of one node on the virtual clock: one thing at a time, first come first served."""
 
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple
 
 import simpy
 from simpy.events import Event, Process
 
 from simbench.clock import Clock
+
+
+class Release(NamedTuple):
+    """A part of what a computation gives, which comes out before its end or at it."""
+
+    after_ns: int
+    """Time from the start of the computation."""
+    event: Event
+    """Triggered then."""
+    value: Callable[[], Any]
+    """Asked then for what the event brings."""
 
 
 class Processor:
@@ -20,28 +31,43 @@ class Processor:
         self._turns = simpy.Resource(clock)
         self._started_ns: int | None = None
 
-    def occupy(self, duration_ns: int, done: Event, value: Any) -> Process:
+    def occupy(
+        self, duration_ns: int, done: Event, value: Any, releases: Sequence[Release] = ()
+    ) -> Process:
         """Trigger ``done`` with ``value`` when its turn has come and ``duration_ns`` have passed.
 
-        Interrupt the process that is returned to give the work up.
+        ``releases``, in the order of time and none behind the end, are triggered on the way.
+        Interrupt the process that is returned to give the work up, with what it hasn't released.
         """
-        return self._clock.process(self._work(duration_ns, done, value))
+        return self._clock.process(self._work(duration_ns, done, value, releases))
 
     @property
     def busy_since_ns(self) -> int | None:
         """Start of the work under way; None when idle."""
         return self._started_ns
 
-    def _work(self, duration_ns: int, done: Event, value: Any) -> Generator[Event, Any, None]:
+    def _work(
+        self, duration_ns: int, done: Event, value: Any, releases: Sequence[Release]
+    ) -> Generator[Event, Any, None]:
         with self._turns.request() as turn:
             try:
                 yield turn
                 self._started_ns = self._clock.now_ns
-                yield self._clock.timeout(duration_ns)
+                passed_ns = 0
+                for release in releases:
+                    if release.after_ns > passed_ns:
+                        yield self._clock.timeout(release.after_ns - passed_ns)
+                        passed_ns = release.after_ns
+                    self._ready(release.event, release.value())
+                if passed_ns < duration_ns or not releases:
+                    yield self._clock.timeout(duration_ns - passed_ns)
             except simpy.Interrupt:
                 return
             finally:
                 if self._started_ns is not None and turn.processed:
                     self._worked(self._rank, self._started_ns, self._clock.now_ns)
                     self._started_ns = None
-        self._clock.ready(done, value, receiver=self._rank, sender=self._rank, number=0)
+        self._ready(done, value)
+
+    def _ready(self, event: Event, value: Any) -> None:
+        self._clock.ready(event, value, receiver=self._rank, sender=self._rank, number=0)

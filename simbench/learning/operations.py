@@ -243,6 +243,36 @@ class Mix:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Entries ``begin`` to ``end`` of a vector: a copy, since a view would keep all of it alive."""
+
+    name = "cut"
+    light = True
+
+    @property
+    def identity(self) -> str:
+        return f"cut {source_hash(Cut)}"
+
+    def __call__(self, vector: Tensor, begin: int, end: int) -> Tensor:
+        return vector[begin:end].clone()
+
+
+@dataclass(frozen=True)
+class Paste:
+    """Vectors, one behind the other, as one."""
+
+    name = "paste"
+    light = True
+
+    @property
+    def identity(self) -> str:
+        return f"paste {source_hash(Paste)}"
+
+    def __call__(self, *pieces: Tensor) -> Tensor:
+        return torch.cat(pieces)
+
+
+@dataclass(frozen=True)
 class EvaluatePart:
     """The mean loss on one part of the held-out data, and the number of its samples."""
 

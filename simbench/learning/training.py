@@ -16,6 +16,7 @@ from simbench.learning.operations import (
     Step,
 )
 from simbench.learning.optimizer import Optimizer
+from simbench.learning.pieces import Pieces, Sum, Whole
 
 
 class Training:
@@ -33,6 +34,7 @@ class Training:
         self._evaluation = Evaluation(bench)
         self._items = (Item(0), Item(1))
         self._add = Mix((1.0, 1.0))
+        self._pieces = Pieces(graph, bench.task.torch_dtype.itemsize)
 
     def initial(self, home: int) -> tuple[Recipe, Recipe]:
         """Return the first parameters and the optimiser's state before any step."""
@@ -61,18 +63,22 @@ class Training:
         A sum is a balanced binary tree over the given order, the same everywhere: float addition
         isn't associative. The mean of equal Values is that Value.
         """
-        if weights is None:
-            if all(vector is vectors[0] for vector in vectors):
-                return vectors[0]
-            total = self._sum(vectors)
-            return self._vector(Mix((1 / len(vectors),)), (total,), (), home)
-        if len(vectors) == 2:
-            return self._vector(Mix(tuple(weights)), tuple(vectors), (), home)
-        scaled = [
-            vector if weight == 1 else self._vector(Mix((weight,)), (vector,), (), vector.home)
-            for vector, weight in zip(vectors, weights, strict=True)
-        ]
-        return self._sum(scaled)
+        num_bytes = vectors[0].num_bytes
+        assert all(each.num_bytes == num_bytes for each in vectors), "vectors of unequal lengths"
+        total = self._mixed(vectors, weights, home)
+        self._pieces.note_sum(total, vectors, weights)
+        return total
+
+    def cut(self, vector: Recipe, piece_bytes: int, home: int) -> list[Recipe]:
+        """Return the pieces of ``vector``, of ``piece_bytes`` at most, in its order."""
+        return self._pieces.cut(vector, piece_bytes, home)
+
+    def paste(self, pieces: Sequence[Recipe], home: int) -> Recipe:
+        """Return ``pieces`` as one vector; all pieces of a vector, in its order, are itself."""
+        if len(pieces) == 1:
+            return pieces[0]
+        whole = self._pieces.whole(pieces)
+        return self._pieces.paste(pieces, home) if whole is None else self._whole(whole, home)
 
     def evaluation(self, parameters: Recipe) -> Recipe:
         """Return the loss on held-out data; its parts are computed side by side, all over."""
@@ -85,12 +91,39 @@ class Training:
         ]
         return self.graph.recipe(self._evaluation, (parameters, *parts), home=parameters.home)
 
+    def _whole(self, whole: Whole, home: int) -> Recipe:
+        if not isinstance(whole, Sum):
+            return whole
+        if whole.recipe is None:
+            terms = [self._whole(term, home) for term in whole.terms]
+            whole.recipe = self.mix(terms, whole.weights, home)
+        return whole.recipe
+
+    def _mixed(
+        self, vectors: Sequence[Recipe], weights: Sequence[float] | None, home: int
+    ) -> Recipe:
+        if weights is None:
+            if all(vector is vectors[0] for vector in vectors):
+                return vectors[0]
+            total = self._sum(vectors)
+            return self._like(total, Mix((1 / len(vectors),)), (total,), home)
+        if len(vectors) == 2:
+            return self._like(vectors[0], Mix(tuple(weights)), vectors, home)
+        scaled = [
+            vector if weight == 1 else self._like(vector, Mix((weight,)), (vector,), vector.home)
+            for vector, weight in zip(vectors, weights, strict=True)
+        ]
+        return self._sum(scaled)
+
     def _sum(self, vectors: Sequence[Recipe]) -> Recipe:
         if len(vectors) == 1:
             return vectors[0]
         middle = (len(vectors) + 1) // 2
         left, right = self._sum(vectors[:middle]), self._sum(vectors[middle:])
-        return self._vector(self._add, (left, right), (), left.home)
+        return self._like(left, self._add, (left, right), left.home)
+
+    def _like(self, model: Recipe, operation: Any, inputs: Sequence[Recipe], home: int) -> Recipe:
+        return self.graph.recipe(operation, inputs, num_bytes=model.num_bytes, home=home)
 
     def _vector(
         self, operation: Any, inputs: tuple[Recipe, ...], arguments: tuple[int, ...], home: int

@@ -1,12 +1,14 @@
 """Averaging among the workers, without a server: all-reduce SGD and local SGD."""
 
 import itertools
+import sys
 from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 
 from simbench.node import Node, Steps
 from simbench.strategy import Strategy
+from simbench.units import Bytes
 
 
 class Averaging(Strategy):
@@ -16,10 +18,14 @@ class Averaging(Strategy):
     (local SGD; period 1 is synchronous SGD). With ``combine: gradients``, they gather the gradients
     of ``period`` batches at the same parameters and take one step on the mean of all of them.
 
+    With a ``bucket``, communication overlaps with the last backward pass of a period: what is
+    averaged goes out in buckets, one all-reduce after the other, as soon as each has come out.
+
     Source:
         Stich, "Local SGD Converges Fast and Communicates Little", ICLR 2019, arXiv:1805.09767,
         algorithm 1; Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
-        2017, arXiv:1706.02677, section 2.
+        2017, arXiv:1706.02677, section 2; Li et al., "PyTorch Distributed: Experiences on
+        Accelerating Data Parallel Training", VLDB 2020, arXiv:2006.15704, section 3.2 (buckets).
     """
 
     kind: Literal["averaging"] = "averaging"
@@ -27,6 +33,8 @@ class Averaging(Strategy):
     """Local steps from one all-reduce to the next."""
     combine: Literal["parameters", "gradients"] = "parameters"
     """What is averaged."""
+    bucket: Bytes | None = None
+    """Size of a bucket, such as 25 MiB; by default all is averaged at once, after the step."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
 
@@ -40,16 +48,26 @@ class Averaging(Strategy):
         state = node.initial_state()
         gathered = None
         for step in itertools.count(1):
-            gradient = yield node.compute_gradient(state.parameters)
             meeting = step % self.period == 0
-            if self.combine == "parameters":
+            if self.combine == "gradients":
+                # Without a size, all is one bucket, which is out at the end.
+                bucket = (self.bucket or sys.maxsize) if meeting else None
+                computing = node.compute_gradient(
+                    state.parameters, bucket_bytes=bucket, add_to=gathered
+                )
+                if meeting:
+                    mean = yield from node.all_reduce_buckets(computing)
+                    state = node.step(state, node.mix(mean, weights=(1 / self.period,)))
+                    gathered = None
+                else:
+                    gathered = yield computing
+            elif meeting and self.bucket:
+                stepping = node.compute_step(state, bucket_bytes=self.bucket)
+                mean = yield from node.all_reduce_buckets(stepping)
+                state = (yield stepping).with_parameters(mean)
+            else:
+                gradient = yield node.compute_gradient(state.parameters)
                 state = node.step(state, gradient)
                 if meeting:
                     state = state.with_parameters((yield node.all_reduce(state.parameters)))
-            else:
-                gathered = gradient if gathered is None else node.add(gathered, gradient)
-                if meeting:
-                    mean = yield node.all_reduce(gathered)
-                    state = node.step(state, node.mix(mean, weights=(1 / self.period,)))
-                    gathered = None
             node.publish(state.parameters, progress=step)

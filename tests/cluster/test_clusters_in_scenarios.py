@@ -95,7 +95,7 @@ def test_a_straggler_without_a_kind_is_a_persistent_one(tmp_path):
             "{machine: {kind: accelerator, rate: 1 TFLOP/s}}",
             (
                 "machine.rate: unknown key 'rate'; "
-                "(known: kind, jitter, memory, device, precision, efficiency)"
+                "(known: kind, jitter, memory, backward_share, device, precision, efficiency)"
             ),
         ),
         (

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simbench.clock import Clock
-from simbench.cluster.processor import Processor
+from simbench.cluster.processor import Processor, Release
 
 
 def run(durations_ns, given_up=()):
@@ -79,3 +79,34 @@ def test_the_processor_says_since_when_it_is_busy():
     clock.run(until=7)
 
     assert processor.busy_since_ns == 5
+
+
+def run_with_releases(after_ns, duration_ns, give_up_at_ns=None):
+    """Release something after each of ``after_ns`` of a second piece of work; return what when."""
+    clock, log, worked = Clock(), [], []
+    processor = Processor(clock, 0, lambda *stretch: worked.append(stretch))
+    processor.occupy(5, clock.event(), None)
+    releases = [Release(each_ns, clock.event(), f"after {each_ns}".format) for each_ns in after_ns]
+    end = clock.event()
+    for event in [*(release.event for release in releases), end]:
+        event.callbacks.append(lambda event: log.append((event.value, clock.now_ns)))
+    process = processor.occupy(duration_ns, end, "all", releases)
+    if give_up_at_ns is not None:
+        clock.timeout(give_up_at_ns).callbacks.append(lambda _: process.interrupt())
+    clock.run()
+    return log, worked
+
+
+def test_parts_come_out_counted_from_the_start_of_the_work_the_last_before_all():
+    log, worked = run_with_releases([0, 3, 3, 8], 8)
+
+    expected = [("after 0", 5), ("after 3", 8), ("after 3", 8), ("after 8", 13), ("all", 13)]
+    assert log == expected
+    assert worked == [(0, 0, 5), (0, 5, 13)]
+
+
+def test_what_had_not_come_out_when_the_work_was_given_up_never_does():
+    log, worked = run_with_releases([2, 6], 8, give_up_at_ns=9)
+
+    assert log == [("after 2", 7)]
+    assert worked == [(0, 0, 5), (0, 5, 9)]

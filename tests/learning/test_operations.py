@@ -14,6 +14,7 @@ from torch import nn
 from simbench.execution.threads import ThreadExecutor
 from simbench.execution.values import Graph
 from simbench.learning.operations import (
+    Cut,
     EvaluatePart,
     Evaluation,
     FreshState,
@@ -21,6 +22,7 @@ from simbench.learning.operations import (
     Initial,
     Item,
     Mix,
+    Paste,
     Step,
 )
 from simbench.learning.optimizers.adamw import AdamW
@@ -200,6 +202,8 @@ def every_operation(bench):
         (Mix((0.5,)), (parameters,)),
         (Mix((1.0, 1.0)), (parameters, gradient)),
         (Mix((0.25, -1.0)), (parameters, gradient)),
+        (Cut(), (parameters, 1, len(parameters))),
+        (Paste(), (parameters, gradient, parameters)),
     ]
     for optimizer in OPTIMIZERS.values():
         step = Step(bench, optimizer)
@@ -414,6 +418,8 @@ def test_operations_have_identities_of_their_own(tasks, bench_for):
         Item(1),
         Mix((1.0,)),
         Mix((1.0, 1.0)),
+        Cut(),
+        Paste(),
         *(Step(bench, optimizer) for optimizer in OPTIMIZERS.values()),
     ]
 

@@ -1,0 +1,187 @@
+"""What others have published, beside what simbench says: published, simbench, ratio.
+
+    python benchmarks/published.py                    # everything, some 15 s
+    python benchmarks/published.py bandwidth          # one table: bandwidth, slowmo or intellect
+
+All of it is planned by the clock alone, from scenarios. Vectors are smaller than the published
+models, and links slower by the same factor: a bucket has 1,000 entries, whatever it stands for.
+
+- **bandwidth**: Gbit/s at which two datacenters reach a compute utilisation, from Streaming DiLoCo
+  (arXiv:2501.18512, table 4), of which "Eager Updates" (arXiv:2502.12996, table 5) repeats the rows
+  of data-parallel training and Streaming DiLoCo and adds models of 1B and 100B. Gradients, or in
+  the last step of a period parameters, come out in as many buckets as the model has layers, along
+  the last 2/3 of a step; 16 bit an entry. Published values lie on a grid of ratio 1.2068, step
+  times are rounded. A strategy for Streaming DiLoCo doesn't exist yet. Here, one of its P fragments
+  is a vector of its own, averaged every h = H/P steps; h isn't whole, so the fragment is planned
+  with h rounded down, and the time that a meeting adds is spread over h steps.
+- **slowmo**: measured ms per iteration (arXiv:1910.00643, table 2): ResNet-50, 32 nodes, 10 Gbit/s.
+- **intellect**: compute utilisation of INTELLECT-1 within the USA (arXiv:2412.01152).
+"""
+
+from enum import StrEnum
+from typing import Annotated, NamedTuple
+
+import typer
+
+from simbench.cluster.cluster import Cluster
+from simbench.cluster.jitters.constant import Constant
+from simbench.cluster.machines.fixed import Fixed
+from simbench.learning.datasets.gaussian import Gaussian
+from simbench.learning.models.quadratic import Quadratic
+from simbench.learning.task import Task
+from simbench.network.topologies.star import Star
+from simbench.scenario import Scenario, Stop
+from simbench.simulation import Simulation
+from simbench.strategies.averaging import Averaging
+
+ENTRIES = 1000
+"""Of a bucket: enough for a byte that is left over to cost less than 1 in 1,000."""
+ENTRY_BITS = 32
+
+
+class Case(NamedTuple):
+    """A model on two datacenters, and how often what part of it is averaged."""
+
+    name: str
+    parameters: float
+    step_ns: int
+    buckets: int
+    """Of what is averaged at once."""
+    every: float = 1
+    """Steps from one averaging to the next."""
+    fragments: int = 1
+    """Only one of so many parts of the model is averaged then."""
+
+    @property
+    def bits(self) -> float:
+        """What each datacenter sends in an averaging: 2 (1 - 1/M) times 16 bit, with M = 2."""
+        return 16 * self.parameters / self.fragments
+
+    def closed_form_bps(self, utilisation: float) -> float:
+        """Return the bandwidth that infinitely many buckets would need."""
+        exposed = self.every * (1 - utilisation) / utilisation + 2 / 3
+        return self.bits / (self.step_ns / 1e9 * exposed)
+
+
+UTILISATIONS = (0.5, 0.8, 0.9, 0.95, 0.99)
+
+PUBLISHED_GBPS = {
+    Case("data-parallel 1B", 1e9, 100 * 10**6, 24): (86.8, 152.6, 184.2, 222.3, 569.0),
+    Case("data-parallel 10B", 10e9, 800 * 10**6, 48): (104.8, 222.3, 222.3, 268.3, 471.5),
+    Case("data-parallel 100B", 100e9, 4900 * 10**6, 108): (184.2, 323.8, 390.7, 390.7, 471.5),
+    Case("DiLoCo 10B", 10e9, 800 * 10**6, 48, 100): (1.7, 7.5, 16.0, 33.9, 104.8),
+    # Fragments have 3 layers each.
+    Case("Streaming DiLoCo 1B", 1e9, 100 * 10**6, 24, 100 / 8, 8): (1.4, 5.2, 9.1, 16.0, 28.1),
+    Case("Streaming DiLoCo 10B", 10e9, 800 * 10**6, 48, 100 / 16, 16): (1.7, 5.2, 9.1, 13.3, 19.3),
+    Case("Streaming DiLoCo 100B", 100e9, 4900 * 10**6, 108, 100 / 36, 36): (
+        *(2.4, 6.2, 9.1, 11.0, 19.3),
+    ),
+}
+
+
+class Table(StrEnum):
+    """What can be printed."""
+
+    everything = "all"
+    bandwidth = "bandwidth"
+    slowmo = "slowmo"
+    intellect = "intellect"
+
+
+def main(table: Annotated[Table, typer.Argument()] = Table.everything) -> None:
+    """Print the tables."""
+    if table in (Table.everything, Table.bandwidth):
+        print("Gbit/s for a compute utilisation of")
+        for case, row in PUBLISHED_GBPS.items():
+            for utilisation, published in zip(UTILISATIONS, row, strict=True):
+                say(
+                    f"{case.name}, {utilisation:.0%}",
+                    published,
+                    needed_bps(case, utilisation) / 1e9,
+                )
+    if table in (Table.everything, Table.slowmo):
+        print("ms per iteration")
+        say("all-reduce", 420, slowmo_iteration_ms(1))
+        say("local SGD, H = 12, published as 282 to 294", 288, slowmo_iteration_ms(12))
+    if table in (Table.everything, Table.intellect):
+        print("% of the time spent computing")
+        say("INTELLECT-1, all-reduce of 103 s after 38 min", 95.7, 100 * intellect_utilisation())
+
+
+def say(what: str, published: float, ours: float) -> None:
+    """Print one cell."""
+    print(f"  {what:<46} {published:8.1f} {ours:8.1f}   ratio {ours / published:.2f}")
+
+
+# -- bandwidth for a compute utilisation
+
+
+def needed_bps(case: Case, utilisation: float) -> float:
+    """Return the least bandwidth at which plans of ``case`` reach ``utilisation``, within 1 %."""
+    low = case.closed_form_bps(utilisation) / 2
+    high = 16 * low
+    assert utilisation_at(case, low) < utilisation <= utilisation_at(case, high)
+    while high > 1.01 * low:
+        middle = (low * high) ** 0.5
+        if utilisation_at(case, middle) < utilisation:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def utilisation_at(case: Case, bandwidth_bps: float) -> float:
+    """Return the share of the time in which ``case`` computes, with links of ``bandwidth_bps``."""
+    entries = case.buckets * ENTRIES
+    slowed_by = case.bits / (entries * ENTRY_BITS)
+    period = int(case.every)
+    strategy = Averaging(period=period, bucket=ENTRIES * ENTRY_BITS // 8)
+    end_ns = planned_ns(strategy, 2, case.step_ns, entries, round(bandwidth_bps / slowed_by))
+    computing_ns = case.every * case.step_ns
+    return computing_ns / (computing_ns + end_ns - period * case.step_ns)
+
+
+def planned_ns(
+    strategy: Averaging, nodes: int, step_ns: int, entries: int, bandwidth_bps: int
+) -> int:
+    """Return the virtual time of one period: its steps, and the averaging after the last."""
+    scenario = Scenario(
+        name="published",
+        task=Task(model=Quadratic(dimension=entries), data=Gaussian(), batch_size=1),
+        cluster=Cluster(nodes=nodes, machine=Fixed(step_time=step_ns, jitter=Constant())),
+        network=Star(bandwidth=bandwidth_bps, latency=0),
+        strategies={"averaging": strategy},
+        evaluate_every=strategy.period,
+        stop=Stop(updates=strategy.period),
+        seeds=(0,),
+    )
+    simulation = Simulation(scenario, "averaging", 0)
+    while simulation.advance():
+        pass
+    assert simulation.ended_by == "updates", simulation.who_waits()
+    return simulation.end_ns
+
+
+# -- measured on clusters
+
+
+def slowmo_iteration_ms(period: int) -> float:
+    """Return the time of an iteration; computing takes 271 ms, as the published overlap row shows.
+
+    Without overlap: nothing of what is sent is hidden in the published numbers of these two.
+    """
+    step_ns, entries, slowed_by = 271 * 10**6, 25_557, 1000
+    strategy = Averaging(period=period)
+    return planned_ns(strategy, 32, step_ns, entries, 10**10 // slowed_by) / period / 1e6
+
+
+def intellect_utilisation() -> float:
+    """Return the share of computing: 14 nodes, 100 steps in 38 min, a ring that takes 103 s."""
+    nodes, steps, step_ns, entries = 14, 100, 22_800_000_000, 14_000
+    ring_bits = 2 * (nodes - 1) / nodes * entries * ENTRY_BITS
+    end_ns = planned_ns(Averaging(period=steps), nodes, step_ns, entries, round(ring_bits / 103))
+    return steps * step_ns / end_ns
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,112 @@
+"""Vectors in pieces: fragments of a model, buckets of a gradient.
+
+Sums go entry by entry, so what is added up piece by piece and pasted is the sum of the wholes, bit
+for bit. It is therefore the same Value: another size of pieces trains nothing again, and nothing
+is really cut where all pieces come together again.
+"""
+
+import itertools
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from simbench.execution.values import Graph, Recipe
+from simbench.learning.operations import Cut, Paste
+
+
+@dataclass
+class Sum:
+    """What a sum of pieces is a piece of: the sum of the wholes, as ``Training.mix`` makes it."""
+
+    weights: tuple[float, ...] | None
+    terms: tuple["Whole", ...]
+    recipe: Recipe | None = field(default=None, compare=False)
+    """Once somebody has asked for it: many nodes paste the same mean."""
+
+
+Whole = Recipe | Sum
+
+
+class _Place(NamedTuple):
+    whole: Whole
+    begin: int
+    end: int
+    """Entries ``begin`` to ``end`` of it."""
+
+
+class Pieces:
+    """Cuts and pastes the vectors of one run, whose entries have ``entry_bytes`` each."""
+
+    def __init__(self, graph: Graph, entry_bytes: int) -> None:
+        self._graph = graph
+        self._entry_bytes = entry_bytes
+        self._cut, self._paste = Cut(), Paste()
+        # A recipe that is computed forgets its inputs, and no key may depend on when that was.
+        self._places: weakref.WeakKeyDictionary[Recipe, _Place] = weakref.WeakKeyDictionary()
+        self._last_sum: Callable[[], Sum | None] = lambda: None
+
+    def cut(self, vector: Recipe, piece_bytes: int, home: int) -> list[Recipe]:
+        """Return the pieces of ``vector`` from its beginning to its end.
+
+        A piece has as many entries as fit into ``piece_bytes``, and one if none fits. The first
+        has what is left over.
+        """
+        size = max(1, piece_bytes // self._entry_bytes)
+        length = vector.num_bytes // self._entry_bytes
+        if size >= length:
+            return [vector]
+        edges = [0, *range(length % size or size, length + 1, size)]
+        return [self._piece(vector, *ends, home) for ends in itertools.pairwise(edges)]
+
+    def paste(self, pieces: Sequence[Recipe], home: int) -> Recipe:
+        """Return the recipe of ``pieces``, one behind the other."""
+        num_bytes = sum(piece.num_bytes for piece in pieces)
+        return self._graph.recipe(self._paste, pieces, num_bytes=num_bytes, home=home)
+
+    def whole(self, pieces: Sequence[Recipe]) -> Whole | None:
+        """Return what ``pieces`` are all pieces of, in their order; None if there is none."""
+        whole, at, num_bytes = None, 0, 0
+        for piece in pieces:
+            place = self._places.get(piece)
+            if place is None or place.begin != at:
+                return None
+            if whole is not None and place.whole is not whole and place.whole != whole:
+                return None
+            whole, at, num_bytes = place.whole, place.end, num_bytes + piece.num_bytes
+        return whole if whole is None or num_bytes == _num_bytes(whole) else None
+
+    def note_sum(
+        self, total: Recipe, terms: Sequence[Recipe], weights: Sequence[float] | None
+    ) -> None:
+        """Remember what ``total`` is a piece of, if ``terms`` are the same piece of several."""
+        if total in self._places or terms[0] not in self._places:
+            return
+        # How x + w * y is rounded depends on where in a vector an entry stands, unless w is 1.
+        if weights is not None and len(weights) == 2 and abs(weights[1]) != 1:
+            return
+        places = [place for term in terms if (place := self._places.get(term))]
+        first = places[0]
+        if len(places) == len(terms) and all(place[1:] == first[1:] for place in places):
+            kept = None if weights is None else tuple(weights)
+            whole = Sum(kept, tuple(place.whole for place in places))
+            last = self._last_sum()
+            # The buckets of a mean share it: then telling that they belong together costs nothing.
+            if last == whole:
+                whole = last
+            self._last_sum = weakref.ref(whole)
+            self._places[total] = first._replace(whole=whole)
+
+    def _piece(self, vector: Recipe, begin: int, end: int, home: int) -> Recipe:
+        num_bytes = (end - begin) * self._entry_bytes
+        piece = self._graph.recipe(
+            self._cut, (vector,), (begin, end), num_bytes=num_bytes, home=home
+        )
+        self._places[piece] = _Place(vector, begin, end)
+        return piece
+
+
+def _num_bytes(whole: Whole) -> int:
+    while isinstance(whole, Sum):
+        whole = whole.terms[0]
+    return whole.num_bytes
