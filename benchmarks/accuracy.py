@@ -3,6 +3,8 @@
     python benchmarks/accuracy.py           # the measurements in benchmarks/data
     python benchmarks/accuracy.py FILE.csv --predictions OUT.csv   # others, with the same columns
 
+Behind it come tables that others have published (benchmarks/published.py).
+
 Every row is predicted from what is described of its configuration and one number, the overhead of
 a message, from the rows between two nodes of the same configuration. Nothing is tuned for a case.
 """
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
+import published
 import typer
 from calibration import Calibration
 from measured_links import PUBLIC, Row, read
@@ -74,11 +77,18 @@ def main(
     console.print(by("operation", scored, lambda row: family(row.operation)))
     console.print(by("latency", scored, latency_class))
     console.print(worst(scored))
+    console.print("\nPublished, simbench, ratio\n")
+    published.main()
 
 
 def is_scored(row: Row) -> bool:
     """Whether a row counts: it was repeatable, and isn't what overheads are taken from."""
     return row.accept == "yes" and not row.op.startswith("p2p")
+
+
+def is_loop(row: Row) -> bool:
+    """Whether a row tells how fast asynchronous workers go round."""
+    return row.op == "async_rounds_per_s" or (row.op == "train_async_comm" and is_scored(row))
 
 
 def family(operation: str) -> str:
@@ -108,7 +118,7 @@ def write(path: Path, judged: Iterable[Judged]) -> None:
 def summary(judged: Sequence[Judged]) -> Table:
     """Return a table of the bars."""
     scored = [each for each in judged if is_scored(each.row)]
-    loops = [each for each in judged if each.row.op == "async_rounds_per_s"]
+    loops = [each for each in judged if is_loop(each.row)]
     bars = [
         Bar("accepted rows", scored, "0.7 / 4.5 / 35", "2.0 / 31 / 96; 0.8 / 5.8 / 90"),
         Bar(

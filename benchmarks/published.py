@@ -1,7 +1,7 @@
 """What others have published, beside what simbench says: published, simbench, ratio.
 
     python benchmarks/published.py                    # everything, some 15 s
-    python benchmarks/published.py bandwidth          # one table: bandwidth, slowmo or intellect
+    python benchmarks/published.py bandwidth          # one: bandwidth, slowmo, intellect, costs
 
 All of it is planned by the clock alone, from scenarios. Vectors are smaller than the published
 models, and links slower by the same factor: a bucket has 1,000 entries, whatever it stands for.
@@ -16,6 +16,8 @@ models, and links slower by the same factor: a bucket has 1,000 entries, whateve
   with h rounded down, and the time that a meeting adds is spread over h steps.
 - **slowmo**: measured ms per iteration (arXiv:1910.00643, table 2): ResNet-50, 32 nodes, 10 Gbit/s.
 - **intellect**: compute utilisation of INTELLECT-1 within the USA (arXiv:2412.01152).
+- **costs**: the textbook's costs of an all-reduce of 100 MB on 8 nodes, 10 Gbit/s and 50 us
+  (Thakur, Rabenseifner, Gropp 2005), and of servers.
 """
 
 from enum import StrEnum
@@ -29,6 +31,13 @@ from simbench.cluster.machines.fixed import Fixed
 from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.task import Task
+from simbench.network.collective import AllReduce, seconds
+from simbench.network.collectives.all_reduce.binomial import Binomial
+from simbench.network.collectives.all_reduce.colocated_servers import ColocatedServers
+from simbench.network.collectives.all_reduce.halving_doubling import HalvingDoubling
+from simbench.network.collectives.all_reduce.recursive_doubling import RecursiveDoubling
+from simbench.network.collectives.all_reduce.ring import Ring
+from simbench.network.collectives.all_reduce.servers import Servers
 from simbench.network.topologies.star import Star
 from simbench.scenario import Scenario, Stop
 from simbench.simulation import Simulation
@@ -79,6 +88,17 @@ PUBLISHED_GBPS = {
 }
 
 
+COSTS_STAR = Star(bandwidth=10 * 10**9, latency=50_000)
+COSTS_MS: dict[AllReduce, float] = {
+    Ring(): 140.7,
+    HalvingDoubling(): 140.3,
+    RecursiveDoubling(): 240.15,
+    Binomial(): 480.3,
+    Servers(): 1280.1,
+    ColocatedServers(): 140.1,
+}
+
+
 class Table(StrEnum):
     """What can be printed."""
 
@@ -86,6 +106,7 @@ class Table(StrEnum):
     bandwidth = "bandwidth"
     slowmo = "slowmo"
     intellect = "intellect"
+    costs = "costs"
 
 
 def main(table: Annotated[Table, typer.Argument()] = Table.everything) -> None:
@@ -106,6 +127,12 @@ def main(table: Annotated[Table, typer.Argument()] = Table.everything) -> None:
     if table in (Table.everything, Table.intellect):
         print("% of the time spent computing")
         say("INTELLECT-1, all-reduce of 103 s after 38 min", 95.7, 100 * intellect_utilisation())
+
+    if table in (Table.everything, Table.costs):
+        print("ms of an all-reduce")
+        for all_reduce, published_ms in COSTS_MS.items():
+            ours_s = seconds(all_reduce, 100 * 10**6, range(8), COSTS_STAR)
+            say(all_reduce.kind.replace("_", " "), published_ms, 1e3 * ours_s)
 
 
 def say(what: str, published: float, ours: float) -> None:
