@@ -34,7 +34,7 @@ class Cheapest(Collective, ABC):
         """Return the algorithm that is used."""
         kinds = discover(self.folder, Collective).values()
         candidates: list[Collective] = [found() for found in kinds if found.automatic]
-        plans = [each.flows(num_bytes, ranks, network) for each in candidates]
+        plans = [each.transfers(num_bytes, ranks, network) for each in candidates]
         times = [seconds_on(network, plan) for plan in plans]
         equal_s = min(times) * (1 + _EQUAL)
         _, best = min((len(plans[i]), i) for i, time_s in enumerate(times) if time_s <= equal_s)
