@@ -46,14 +46,14 @@ class Wire(Spec, ABC):
     """Mean of the exponential extra latency of a message on each link."""
     loss: Probability = 0.0
     """Probability that a packet is lost on a link."""
+    burst: NonNegativeBytes = 0
+    """What a link lets through at once after an idle time: the depth of its token bucket."""
 
     def cable(self, one: Place, other: Place) -> tuple[Link, Link]:
         """Return both directions of a cable."""
         back_bps = self.bandwidth_back or self.bandwidth
-        return (
-            Link(one, other, self.bandwidth, self.latency, self.jitter, self.loss),
-            Link(other, one, back_bps, self.latency, self.jitter, self.loss),
-        )
+        rest = self.latency, self.jitter, self.loss, self.burst
+        return Link(one, other, self.bandwidth, *rest), Link(other, one, back_bps, *rest)
 
 
 class Cable(Wire):
