@@ -17,6 +17,7 @@ from simbench.execution.values import Recipe, Value
 from simbench.learning.training import Training
 from simbench.mailbox import Mail, Mailbox, Receive
 from simbench.network.collective import AllReduce, Exchange, PointToPoint
+from simbench.network.delivery import Carrier
 from simbench.network.fabric import Fabric
 from simbench.records import Message
 
@@ -61,6 +62,8 @@ class World:
 
     clock: Clock
     fabric: Fabric
+    carrier: Carrier
+    """What brings messages over the fabric, whatever fails on it."""
     all_reduce: AllReduce
     servers: range
     """Machines beside the workers: the strategy's own, or those of its all-reduce."""
@@ -168,7 +171,7 @@ class Node:
             arrival.callbacks.append(deliver)
             self._clock.ready(arrival, None, receiver=to, sender=self.rank, number=number)
 
-        world.fabric.carry(self.rank, to, num_bytes, arrive)
+        world.carrier.carry(self.rank, to, num_bytes, arrive)
 
     def receive(self, tag: str | None = None, sender: int | None = None) -> Receive:
         """Wait for mail with ``tag`` from ``sender``, any where None; the value is the ``Mail``."""
@@ -311,4 +314,4 @@ def _begin(world: World, meeting: AllReduceUnderWay, tag: str) -> None:
             value = world.nodes[rank].hold(mean)
             world.clock.ready(meeting.waiting[rank], value, receiver=rank, sender=rank, number=0)
 
-    Exchange(world.fabric, transfers, finish, started=started, arrived=arrived)
+    Exchange(world.carrier, transfers, finish, started=started, arrived=arrived)

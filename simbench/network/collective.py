@@ -11,6 +11,7 @@ from functools import partial
 from typing import ClassVar, Literal, NamedTuple
 
 from simbench.clock import Clock
+from simbench.network.delivery import Carrier
 from simbench.network.fabric import Fabric
 from simbench.network.topology import Network, Topology
 from simbench.spec import Spec
@@ -101,23 +102,23 @@ class Exchange:
 
     def __init__(
         self,
-        fabric: Fabric,
+        carrier: Carrier,
         messages: Sequence[PointToPoint],
         finished: Callable[[], None],
         *,
         started: Callable[[int], None] = lambda _: None,
         arrived: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Start ``messages`` on ``fabric``.
+        """Start ``messages`` on ``carrier``.
 
         Args:
-            fabric: what carries them.
+            carrier: what carries them.
             messages: what is to be carried, each behind those that it waits for.
             finished: called when the last has arrived; at once if there are none.
             started: called with a message's index when it starts.
             arrived: called with a message's index when it arrives, before what waits for it starts.
         """
-        self._fabric = fabric
+        self._carrier = carrier
         self._messages = messages
         self._finished, self._started, self._arrived = finished, started, arrived
         self._left = len(messages)
@@ -135,7 +136,7 @@ class Exchange:
         if self._starting:
             return
         self._starting = True
-        carry = self._fabric.carry
+        carry = self._carrier.carry
         while self._ready:
             index = self._ready.popleft()
             message = self._messages[index]
