@@ -4,7 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
+from simpy.events import Event
 
+from simbench.clock import Clock
 from simbench.cluster.processor import Processor
 from simbench.conditions.late_join import LateJoin
 from simbench.conditions.node_failure import NodeFailure
@@ -286,13 +288,17 @@ def test_a_preemption_takes_some_and_brings_them_back(train):
     [
         (
             Averaging(),
-            "node 0 for nodes [1] to join 'all_reduce'; node 1 is down for ever in the middle of "
-            "work",
+            (
+                "node 0 for nodes [1] to join 'all_reduce'; node 1 is down for ever in the middle "
+                "of work"
+            ),
         ),
         (
             ParameterServer(),
-            "node 0 for a message 'model'; node 2 for a message 'push' from node 1; node 1 is down "
-            "for ever in the middle of work",
+            (
+                "node 0 for a message 'model'; node 2 for a message 'push' from node 1; node 1 is "
+                "down for ever in the middle of work"
+            ),
         ),
     ],
     ids=["averaging", "parameter server"],
@@ -302,9 +308,7 @@ def test_who_waits_for_a_node_that_is_down_for_ever_is_told(train, strategy, com
     """Failures and repairs of others go on for ever, and keep nothing alive."""
     more = [NodeFailures(nodes=(0,), mean_time_between_failures=1000)] if noise else []
 
-    simulation = train(
-        NodeFailure(nodes=(1,), at=5), *more, strategy=strategy, nodes=2, updates=5
-    )
+    simulation = train(NodeFailure(nodes=(1,), at=5), *more, strategy=strategy, nodes=2, updates=5)
 
     assert simulation.ended_by == "stuck"
     assert simulation.who_waits() == complaint
@@ -344,9 +348,7 @@ def test_work_that_always_fails_before_its_end_does_not_run_for_ever(train, monk
 def test_a_transfer_that_is_always_cut_does_not_run_for_ever(post, monkeypatch):
     monkeypatch.setattr("simbench.surroundings._MOST_ATTEMPTS", 1000)
 
-    simulation = post(
-        NodeFailures(nodes=(1,), mean_time_between_failures=3, mean_time_to_repair=0)
-    )
+    simulation = post(NodeFailures(nodes=(1,), mean_time_between_failures=3, mean_time_to_repair=0))
 
     assert simulation.ended_by == "stuck"
     assert "node 0 has sent the same to node 1 1,000 times" in simulation.who_waits()
@@ -360,10 +362,6 @@ def test_the_server_may_fail_where_there_is_one(train):
 
 
 def test_a_processor_alone_loses_its_work_at_a_stop():
-    from simpy.events import Event
-
-    from simbench.clock import Clock
-
     clock, worked = Clock(), []
     processor = Processor(clock, 0, lambda *stretch: worked.append(stretch))
     processor.occupy(10, Event(clock), None)
