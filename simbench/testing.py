@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
+from simbench import condition_laws
 from simbench.cluster.cluster import Cluster, Straggler
 from simbench.cluster.jitter import Jitter
 from simbench.cluster.jitters.exponential import Exponential
@@ -21,6 +22,7 @@ from simbench.cluster.jitters.lognormal import LogNormal
 from simbench.cluster.jitters.none import NoJitter
 from simbench.cluster.machine import Machine
 from simbench.cluster.machines.fixed import Fixed
+from simbench.condition import Condition
 from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
 from simbench.learning.dataset import Dataset
@@ -135,6 +137,11 @@ def check_sharing(paths: list[tuple[int, ...]], link_rates: tuple[int, ...]) -> 
 def check_collective(collective: Collective) -> None:
     """Check that messages bring every contribution where it belongs, and flows take their time."""
     collective_laws.check_collective(collective)
+
+
+def check_condition(condition: Condition) -> None:
+    """Check that nothing is lost, that runs end, and that all strategies meet the same."""
+    condition_laws.check_condition(condition)
 
 
 def check_model(model: Model, data: Dataset) -> None:

@@ -46,7 +46,8 @@ class WhereTimeWent(ReportFigure):
             figsize=(WIDTH_IN, 1.0 + rows * (0.8 + 0.25 * max(len(nodes), 3))),
             layout="constrained",
         )
-        panels = figure.subplots(rows, columns, squeeze=False, sharey=True, sharex=True).flat
+        grid = figure.subplots(rows, columns, squeeze=False, sharey=True, sharex=True)
+        panels = list(grid.flat)
         styles = looks(names)
         # One label serves a whole row of panels, so it names every server that stands there.
         of_node = {rank: rank for rank in server.values()}
@@ -57,7 +58,7 @@ class WhereTimeWent(ReportFigure):
                 range(len(nodes)), [label(n, of_node.get(n), slow, workers) for n in nodes]
             )
             panel.tick_params(axis="y", labelcolor=INK)
-        for unused in list(panels)[len(names) :]:
+        for unused in panels[len(names) :]:
             unused.set_visible(False)
         figure.supxlabel("share of virtual time (%)", fontsize=10)
         handles = [
