@@ -23,6 +23,9 @@ from simbench.network.collectives.all_reduce.hierarchical import Hierarchical
 from simbench.network.collectives.all_reduce.ring import Ring as RingAllReduce
 from simbench.network.collectives.all_reduce.servers import Servers
 from simbench.network.topologies.fully_connected import FullyConnected
+from simbench.network.topologies.instant import Instant
+from simbench.network.topologies.ring import Ring
+from simbench.network.topologies.star import Star
 from simbench.network.topologies.torus import Torus
 from simbench.records import Message
 from simbench.scenario import Scenario, Stop
@@ -110,9 +113,12 @@ def troubled_scenarios(draw):
     """Draw a small world, with up to four things that go wrong in it."""
     scenario = draw(small_scenarios(STRATEGIES))
     nodes = scenario.cluster.nodes
-    if nodes == 4 and draw(st.booleans()):
-        network = draw(st.sampled_from([Torus(dims=(2, 2)), FullyConnected()]))
-        scenario = scenario.model_copy(update={"network": network})
+    # Slow enough that much is under way when something goes wrong.
+    links = {"bandwidth": draw(st.integers(10**3, 10**5)), "latency": draw(st.integers(0, 50)) * MS}
+    networks = [Star(**links), Ring(**links), FullyConnected(**links), Instant()]
+    if nodes == 4:
+        networks.append(Torus(dims=(2, 2), **links))
+    scenario = scenario.model_copy(update={"network": draw(st.sampled_from(networks))})
     possible = node_conditions(nodes) + link_conditions(nodes, scenario.network)
     conditions = draw(st.lists(st.one_of(possible), max_size=4))
     algorithms = [RingAllReduce(), RingAllReduce(simulate="messages"), HalvingDoubling(), Servers()]
