@@ -17,8 +17,8 @@ from simbench.units import Nanoseconds, PositiveNanoseconds
 class Partition(Condition):
     """Some places and all others are cut off from each other: every link between them fails.
 
-    A place whose every link leads to ``places`` belongs to them: of a region or a rack, its switch
-    is enough. Those on one side still reach each other.
+    What hangs on switches in ``places`` alone belongs to them: of a region or a rack, its switch is
+    enough. Those on one side still reach each other.
     """
 
     kind: Literal["partition"] = "partition"
@@ -75,7 +75,8 @@ class Partition(Condition):
             around.setdefault(link.tail, []).append(link.head)
             around.setdefault(link.head, []).append(link.tail)
         named = dict.fromkeys(self.places)
-        hanging = [place for place, ends in around.items() if all(end in named for end in ends)]
+        switches = [place for place in self.places if isinstance(place, str)]
+        hanging = [place for place, ends in around.items() if all(end in switches for end in ends)]
         return named | dict.fromkeys(hanging)
 
     def _crossing(self, links: Sequence[Link]) -> list[Cable]:
