@@ -17,7 +17,7 @@ class NodeFailures(NodeCondition):
 
     Source:
         Daly, "A higher order estimate of the optimum checkpoint interval for restart dumps",
-        Future Generation Computer Systems 22 (2006): exponential failures, work begun anew.
+        Future Generation Computer Systems 22 (2006): Poisson failures, work begun anew.
     """
 
     kind: Literal["node_failures"] = "node_failures"

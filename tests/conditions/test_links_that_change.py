@@ -205,6 +205,13 @@ def test_changes_of_one_link_apply_in_the_order_of_the_file(post, trace):
     assert post(follow, over).world.arrivals == {0: 107 + 75 * 2}  # 2 until 107, then 4
 
 
+def test_the_order_of_the_file_counts_and_not_which_began_first(post, trace):
+    follow = BandwidthTrace(links=UP, file=trace("time_ns,rate_gbit\n57,4\n"))
+
+    # Half of 8 until 57, then half of 4: 25 bytes, and 75 in four times as long.
+    assert post(follow, LinkDegradation(factor=0.5)).world.arrivals == {0: 57 + 300}
+
+
 def test_a_rate_that_is_no_degradation_changes_nothing(post):
     assert post(LinkDegradation(rate=10**12)).world.arrivals == {0: 107}
 

@@ -9,6 +9,7 @@ from simpy.events import Event
 from simbench.clock import Clock
 from simbench.cluster.processor import Processor
 from simbench.conditions.late_join import LateJoin
+from simbench.conditions.link_failure import LinkFailure
 from simbench.conditions.node_failure import NodeFailure
 from simbench.conditions.node_failures import NodeFailures
 from simbench.conditions.preemption import Preemption
@@ -99,30 +100,6 @@ def test_a_node_is_up_when_all_that_hold_it_down_have_let_go(train, order):
     assert simulation.end_ns == 1800
 
 
-def test_stops_and_starts_of_one_moment_lose_the_work_and_nothing_else(world):
-    """A node that is down, up, down and up within an instant still does its work."""
-    done = []
-
-    def worker(node):
-        work = node.compute(10)
-        work.callbacks.append(lambda _: done.append(node._clock.now_ns))
-        yield work
-
-    simulation = world(worker, LateJoin(nodes=(0,), at=1), until_still=False, nodes=1)
-    processor = simulation.world.nodes[0].processor
-
-    def shake(_):
-        for _ in range(3):
-            processor.stop()
-            processor.start()
-
-    simulation.clock.timeout(5).callbacks.append(shake)
-    while simulation.advance():
-        pass
-
-    assert done == [15]
-
-
 # -- messages
 
 
@@ -189,6 +166,13 @@ def test_an_all_reduce_goes_on_when_its_node_is_back(train):
     assert simulation.end_ns == 500 + 14 + 100
     assert [h.what for h in simulation.events_until(614)].count("again") == 2
     assert simulation.world.payload_bytes == 200
+
+
+def test_the_rest_of_a_chain_of_messages_does_not_wait_for_all_its_latencies_again(train):
+    """A ring flow waits for the latency twice; 30 of its 100 bytes are through at 54."""
+    simulation = train(LinkFailure(nodes=(1,), at=54, until=500), nodes=2)
+
+    assert simulation.end_ns == 500 + 7 + 70
 
 
 def test_who_fails_before_an_all_reduce_is_waited_for(train):
@@ -361,13 +345,26 @@ def test_the_server_may_fail_where_there_is_one(train):
         assert train(failure, strategy=strategy, nodes=2).end_ns > 1000
 
 
-def test_a_processor_alone_loses_its_work_at_a_stop():
+@pytest.mark.parametrize(
+    ("calls", "stretches"),
+    [
+        ({4: "stop", 6: "start"}, [(0, 4), (6, 16)]),
+        # Within an instant, down and up several times: the work is lost, and nothing else.
+        ({5: "stop start stop start"}, [(0, 5), (5, 15)]),
+        ({5: "stop start stop", 8: "start"}, [(0, 5), (8, 18)]),
+        ({3: "stop", 5: "start stop", 8: "start"}, [(0, 3), (8, 18)]),
+    ],
+)
+def test_a_processor_loses_what_it_works_on_at_a_stop(calls, stretches):
     clock, worked = Clock(), []
     processor = Processor(clock, 0, lambda *stretch: worked.append(stretch))
-    processor.occupy(10, Event(clock), None)
-    clock.timeout(4).callbacks.append(lambda _: processor.stop())
-    clock.timeout(6).callbacks.append(lambda _: processor.start())
+    done = Event(clock)
+    processor.occupy(10, done, None)
+    for at_ns, names in calls.items():
+        for name in names.split():
+            clock.timeout(at_ns).callbacks.append(lambda _, name=name: getattr(processor, name)())
     clock.run()
 
-    assert worked == [(0, 0, 4), (0, 6, 16)]
+    assert [stretch[1:] for stretch in worked if stretch[1] < stretch[2]] == stretches
+    assert done.processed
     assert processor.num_held == 0
