@@ -282,6 +282,7 @@ def test_it_ends_when_it_is_told_to(post):
     simulation = post(BackgroundTraffic(sender=0, receiver=1, until=107))
 
     assert simulation.world.arrivals == {0: 157}
+    assert simulation.world.fabric.carried_bytes()[0] == 100 + 50
 
 
 def test_on_another_link_it_disturbs_nobody(post):

@@ -360,9 +360,13 @@ def test_a_processor_loses_what_it_works_on_at_a_stop(calls, stretches):
     processor = Processor(clock, 0, lambda *stretch: worked.append(stretch))
     done = Event(clock)
     processor.occupy(10, done, None)
-    for at_ns, names in calls.items():
+
+    def call(names):
         for name in names.split():
-            clock.timeout(at_ns).callbacks.append(lambda _, name=name: getattr(processor, name)())
+            getattr(processor, name)()
+
+    for at_ns, names in calls.items():
+        clock.timeout(at_ns).callbacks.append(lambda _, names=names: call(names))
     clock.run()
 
     assert [stretch[1:] for stretch in worked if stretch[1] < stretch[2]] == stretches
