@@ -15,7 +15,8 @@ from simbench.network.routing import Link
 from simbench.spec import misfit
 from simbench.units import BitsPerSecond, Bytes, Nanoseconds, PositiveNanoseconds
 
-_ENDLESS_BYTES = 2**60
+_ENDLESS_BYTES = 2**50
+"""Counted to the bit by a float. When they are through, the next as many follow."""
 
 
 class BackgroundTraffic(Condition):
