@@ -2,7 +2,8 @@
 
 SimPy runs what falls on the same instant in the order of scheduling, which depends on details of
 the program. Here, whatever becomes ready at the same nanosecond goes on in the order (receiver's
-rank, sender's rank, message number); how links are shared is worked out after all of that.
+rank, sender's rank, message number). What goes wrong then goes wrong after that, and how links are
+shared is worked out last.
 """
 
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import simpy
 from simpy.events import NORMAL, Event, EventPriority
 
+_AFTERWARDS = 1 << 90
 _LAST = 1 << 100
 
 
@@ -25,6 +27,11 @@ class Clock(simpy.Environment):
     def next_ns(self) -> int | None:
         """When the next event is due; None if nothing will ever happen again."""
         return self._queue[0][0] if self._queue else None  # type: ignore[return-value]
+
+    @property
+    def num_scheduled(self) -> int:
+        """How many events are due, now or later."""
+        return len(self._queue)
 
     def ready(
         self,
@@ -42,6 +49,10 @@ class Clock(simpy.Environment):
         """
         order = (receiver << 52) | (sender << 32) | number
         self._trigger(event, value, NORMAL + 1 + order, delay_ns)
+
+    def afterwards(self, event: Event, number: int, delay_ns: int = 0) -> None:
+        """Trigger ``event`` after ``delay_ns``, behind all that is ready then, by ``number``."""
+        self._trigger(event, None, _AFTERWARDS + number, delay_ns)
 
     def last(self, event: Event) -> None:
         """Trigger ``event`` after everything else that is ready now."""

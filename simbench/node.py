@@ -67,7 +67,7 @@ class World:
     clock: Clock
     fabric: Fabric
     carrier: Carrier
-    """Who takes messages over it."""
+    """Who brings messages over the fabric, whatever fails on it."""
     all_reduce: AllReduce
     servers: range
     """Machines beside the workers: the strategy's own, or those of its all-reduce."""

@@ -33,6 +33,8 @@ class StrategyPlan(NamedTuple):
     """Share of the workers' time spent computing."""
     wait_share: float
     """Share of the workers' time in which nothing happens."""
+    down_share: float
+    """Share of the workers' time in which they are down."""
     mean_staleness_updates: float
     gradients: int
     """Gradients behind the evaluations until then."""
@@ -100,6 +102,7 @@ def _sum_up(simulation: Simulation, counted: Counter[bool]) -> StrategyPlan:
         sum(message.num_bytes for message in messages) / samples if samples else None,
         share("compute"),
         share("wait"),
+        share("down"),
         sum(staleness) / len(staleness) if staleness else 0.0,
         counted[True] + counted[False],
         counted[True],

@@ -7,7 +7,7 @@ name and renamed when whole, so a folder that exists is complete.
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -53,7 +53,8 @@ class Span(NamedTuple):
     seed: int
     node: int
     activity: str
-    """``compute``, ``send``, ``receive``, ``send+receive`` or ``wait``, the first that applies."""
+    """``down``, ``compute``, ``send``, ``receive``, ``send+receive`` or ``wait``, the first that
+    applies."""
     start_ns: int
     end_ns: int
 
@@ -73,12 +74,34 @@ class Message(NamedTuple):
     """None where the run ended first."""
 
 
+class Happening(NamedTuple):
+    """Something that went wrong, or was right again."""
+
+    strategy: str
+    seed: int
+    time_ns: int
+    kind: str
+    """The ``kind`` of the condition, or ``transfer`` for a message that was cut and sent again."""
+    subject: str
+    """``node 3``, ``3 - switch`` (a cable), ``3 -> switch`` (one direction), ``3 -> 0``
+    (a transfer, from node to node)."""
+    what: str
+    """``down``, ``up``, a rate; of a transfer ``cut`` or ``again``."""
+    lost_ns: int | None
+    """Of a node that goes down: how long it had worked on what it begins anew."""
+    resent_bytes: int | None
+    """Of a transfer that sets out again: what had come through and is sent once more."""
+
+
 TABLES: dict[str, type[tuple[Any, ...]]] = {
     "evaluations": Evaluation,
     "updates": Update,
     "spans": Span,
     "messages": Message,
+    "events": Happening,
 }
+ONLY_WHEN_ANY = ("events",)
+"""Tables whose file isn't there when they are empty."""
 
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), int | None: pa.int64()}
 
@@ -102,7 +125,7 @@ class RunFolder:
     def write(
         self,
         scenario_yaml: str,
-        rows: Mapping[str, Iterable[tuple[Any, ...]]],
+        rows: Mapping[str, Sequence[tuple[Any, ...]]],
         summary: Mapping[str, Any],
         provenance: Mapping[str, Any],
         files: Mapping[str, Path] = MappingProxyType({}),
@@ -120,6 +143,8 @@ class RunFolder:
                 (temporary / place).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, temporary / place)
             for name, row in TABLES.items():
+                if name in ONLY_WHEN_ANY and not rows[name]:
+                    continue
                 columns = list(zip(*rows[name], strict=True)) or [()] * len(schema(row))
                 arrays = [pa.array(c, f.type) for c, f in zip(columns, schema(row), strict=True)]
                 pq.write_table(
@@ -139,7 +164,11 @@ class RunFolder:
 
     def table(self, name: str) -> pd.DataFrame:
         """Return one table, columns as in its row type; integers that may be missing are Int64."""
-        table = pq.read_table(self.path / f"{name}.parquet")
+        file = self.path / f"{name}.parquet"
+        if name in ONLY_WHEN_ANY and not file.exists():
+            table = schema(TABLES[name]).empty_table()
+        else:
+            table = pq.read_table(file)
         optional = [n for n, kind in TABLES[name].__annotations__.items() if kind == int | None]
         # Through pandas, a missing value would turn nanoseconds into rounded floats.
         frame: pd.DataFrame = table.drop_columns(optional).to_pandas()

@@ -4,15 +4,24 @@ import functools
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 import simbench
 from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitter import Jitter
 from simbench.cluster.machine import Machine
 from simbench.cluster.straggler import Straggler
+from simbench.condition import Condition
 from simbench.execution.identity import source_hash
 from simbench.learning.dataset import Dataset
 from simbench.learning.model import Model
@@ -39,6 +48,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "cluster.stragglers": ("simbench.cluster.stragglers", Straggler),
     "network": ("simbench.network.topologies", Topology),
     "network.transport": ("simbench.network.transports", Transport),
+    "conditions": ("simbench.conditions", Condition),
     "all_reduce": ("simbench.network.collectives.all_reduce", AllReduce),
 }
 """Keys that take one plug-in of a folder: the folder and the base of its classes."""
@@ -78,6 +88,8 @@ class Scenario(Spec):
     """Over what network."""
     all_reduce: Annotated[AllReduce, OneOf("simbench.network.collectives.all_reduce")] = Ring()
     """How workers without a server average."""
+    conditions: tuple[Annotated[Condition, OneOf("simbench.conditions")], ...] = ()
+    """What goes wrong, and when; by default nothing."""
     strategies: dict[str, Annotated[Strategy, OneOf("simbench.strategies")]] = Field(min_length=1)
     """What is compared: a name of your own and a choice each."""
     evaluate_every: PositiveInt = 5
@@ -106,6 +118,7 @@ class Scenario(Spec):
                 )
         self._check_data()
         self._check_network()
+        self._check_conditions()
         self._check_machines()
         return self
 
@@ -161,6 +174,28 @@ class Scenario(Spec):
                 ("network",),
                 f"loss has no effect: nothing is lost with transport {{kind: {transport.kind}}}",
             )
+
+    def _check_conditions(self) -> None:
+        """Refuse what goes wrong with a node or a link that no strategy has."""
+        if not self.conditions:
+            return
+        counts = {self.num_servers(strategy): None for strategy in self.strategies.values()}
+        every = [self.cluster.nodes + num_servers for num_servers in sorted(counts)]
+        links = tuple(dict.fromkeys(link for n in every for link in self.network.links(n)))
+        for index, condition in enumerate(self.conditions):
+            try:
+                condition.check(links, every[-1])
+            except ValidationError as error:
+                first = error.errors()[0]
+                raise misfit(("conditions", index, *first["loc"]), first["msg"]) from None
+
+    @model_serializer(mode="wrap")
+    def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what isn't there: the records of a run in which nothing goes wrong stay."""
+        written: dict[str, Any] = write(self)
+        if not self.conditions:
+            written.pop("conditions", None)
+        return written
 
     @property
     def run_id(self) -> str:

@@ -20,13 +20,15 @@ from simbench.execution.executor import Executor
 from simbench.execution.keeper import KEEP_EVERY_S, Keeper
 from simbench.execution.memo import Memo
 from simbench.execution.values import PENDING, Graph, Recipe, Value, in_order
+from simbench.influence import Influence
 from simbench.learning.operations import Bench
 from simbench.learning.training import Training
 from simbench.network.fabric import Fabric
 from simbench.node import Node, World
-from simbench.records import Evaluation, Message, Span, Update
+from simbench.records import Evaluation, Happening, Message, Span, Update
 from simbench.scenario import Scenario
 from simbench.spec import dump_by_contents
+from simbench.surroundings import Surroundings
 from simbench.timeline import spans
 
 _LOOKAHEAD = 3
@@ -45,6 +47,7 @@ class Outcome:
     updates: list[Update]
     messages: list[Message]
     spans: list[Span]
+    events: list[Happening]
     summary: dict[str, Any]
     known: Counter[str]
     """Operations that needn't run because a loss was known, by name."""
@@ -112,10 +115,15 @@ class Simulation:
         self._replicas: dict[int, dict[int, Recipe | None]] = {}
         flops = task.step_flops
         fabric = Fabric(self.clock, scenario.network, self.num_nodes, seed=seed)
+        carrier = scenario.network.transport.carrier(fabric, seed)
+        # Where nothing goes wrong, nothing has to be looked after.
+        self.surroundings = (
+            Surroundings(self.clock, fabric, carrier) if scenario.conditions else None
+        )
         self.world = World(
             clock=self.clock,
             fabric=fabric,
-            carrier=scenario.network.transport.carrier(fabric, seed),
+            carrier=self.surroundings.deliveries if self.surroundings else carrier,
             all_reduce=scenario.all_reduce,
             servers=range(num_workers, self.num_nodes),
             training=self._training,
@@ -130,10 +138,20 @@ class Simulation:
         self.world.nodes.extend(Node(self.world, rank) for rank in range(self.num_nodes))
         initial, _ = self._training.initial(0)
         self._note_version(0, initial)
+        if self.surroundings is not None:
+            self._let_go_wrong(self.surroundings)
         for rank in range(num_workers):
             self.clock.process(self.strategy.work(self.world.nodes[rank]))
         if self.server is not None:
             self.clock.process(self.strategy.serve(self.world.nodes[self.server]))
+
+    def _let_go_wrong(self, surroundings: Surroundings) -> None:
+        """Start the conditions: what holds at 0 holds before anybody begins to work."""
+        surroundings.attach([node.processor for node in self.world.nodes])
+        for number, condition in enumerate(self.scenario.conditions):
+            kind, workers = condition.kind, self.scenario.cluster.nodes
+            influence = Influence(surroundings, kind, number, self.seed, workers)
+            self.clock.process(condition.play(influence))
 
     def samples(self, progress: int) -> int:
         """Return the training samples behind ``progress``, over all nodes."""
@@ -147,7 +165,7 @@ class Simulation:
         budget_ns = self.scenario.stop.virtual_time
         while len(self.versions) == known and self.ended_by is None:
             next_ns = self.clock.next_ns
-            if next_ns is None:
+            if next_ns is None or (self.surroundings is not None and self.surroundings.is_over):
                 self.ended_by, self.end_ns = "stuck", self.clock.now_ns
             elif budget_ns is not None and next_ns > budget_ns:
                 self.ended_by, self.end_ns = "virtual_time", budget_ns
@@ -173,6 +191,12 @@ class Simulation:
             kept.append(message._replace(strategy=self.name, seed=self.seed, arrived_ns=arrived_ns))
         return kept
 
+    def events_until(self, end_ns: int) -> list[Happening]:
+        """Return what went wrong, no later than ``end_ns``."""
+        happenings = [] if self.surroundings is None else self.surroundings.happenings
+        name, seed = self.name, self.seed
+        return [h._replace(strategy=name, seed=seed) for h in happenings if h.time_ns <= end_ns]
+
     def spans_until(self, end_ns: int, messages: list[Message]) -> list[Span]:
         """Return what every node was doing from 0 to ``end_ns``."""
         unfinished = [
@@ -180,7 +204,16 @@ class Simulation:
             for node in self.world.nodes
             if node.processor.busy_since_ns is not None
         ]
-        tiles = spans(self.num_nodes, [*self.work, *unfinished], messages, end_ns)
+        work = [*self.work, *unfinished]
+        around = self.surroundings
+        tiles = spans(
+            self.num_nodes,
+            work,
+            messages,
+            end_ns,
+            down=around.down_until(end_ns) if around else (),
+            standstills=around.deliveries.standstills_until(end_ns) if around else (),
+        )
         return [tile._replace(strategy=self.name, seed=self.seed) for tile in tiles]
 
     def who_waits(self) -> str:
@@ -195,6 +228,8 @@ class Simulation:
             waiting += [
                 f"node {rank} for nodes {absent} to join {tag!r}" for rank in meeting.joined
             ]
+        if self.surroundings is not None:
+            waiting += self.surroundings.complaints()
         return "; ".join(waiting) or "every process has ended"
 
     def _publish(
@@ -445,6 +480,7 @@ def _outcome(
     num_messages = last.version.num_messages if by_loss else None
     messages = simulation.messages_until(end_ns, num_messages)
     tiles = simulation.spans_until(end_ns, messages)
+    events = simulation.events_until(end_ns)
     staleness = [update.staleness_updates for update in updates]
     summary = {
         "strategy": simulation.name,
@@ -466,5 +502,17 @@ def _outcome(
         "unread_messages": last.version.num_unread if by_loss else simulation.world.num_unread,
         "parameters_sha256": last.parameters_sha256,
     }
+    if simulation.scenario.conditions:
+        summary |= _what_it_cost(events)
     clock_s = simulation.clock_s + time.thread_time() - begun_s
-    return Outcome(evaluations, updates, messages, tiles, summary, known, clock_s)
+    return Outcome(evaluations, updates, messages, tiles, events, summary, known, clock_s)
+
+
+def _what_it_cost(events: list[Happening]) -> dict[str, int]:
+    """Return what was done twice because something went wrong."""
+    again = [each.resent_bytes for each in events if each.resent_bytes is not None]
+    return {
+        "retries": len(again),
+        "resent_bytes": sum(again),
+        "lost_compute_ns": sum(each.lost_ns for each in events if each.lost_ns is not None),
+    }

@@ -59,7 +59,7 @@ class Spec(BaseModel):
         described = handler(schema)
         defaults = cls.model_construct().model_dump(mode="json")
         for name, key in handler.resolve_ref_schema(described)["properties"].items():
-            if "default" in key:
+            if "default" in key and name in defaults:
                 key["default"] = defaults[name]
         return described
 

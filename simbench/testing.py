@@ -16,6 +16,7 @@ import torch
 from hypothesis import strategies as st
 from simpy.events import Event
 
+from simbench import condition_laws
 from simbench.clock import Clock
 from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitter import Jitter
@@ -26,6 +27,7 @@ from simbench.cluster.machine import Machine
 from simbench.cluster.machines.fixed import Fixed
 from simbench.cluster.straggler import Straggler
 from simbench.cluster.stragglers.persistent import Persistent
+from simbench.condition import Condition
 from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
 from simbench.learning.dataset import Dataset
@@ -174,6 +176,11 @@ def _transported(transport: Transport, rate_bps: int) -> list[tuple[int, int]]:
     clock.run()
     assert sending.processed, f"a message never arrives; those before took {taken}"
     return taken
+
+
+def check_condition(condition: Condition) -> None:
+    """Check that nothing is lost, that runs end, and that all strategies meet the same."""
+    condition_laws.check_condition(condition)
 
 
 def check_model(model: Model, data: Dataset) -> None:

@@ -52,6 +52,11 @@ def test_all_reduce(all_reduce):
     testing.check_collective(all_reduce)
 
 
+@pytest.mark.parametrize("condition", every("conditions"))
+def test_condition(condition):
+    testing.check_condition(condition)
+
+
 def data_for(model):
     package, base = CHOICES["task.data"]
     return next(d() for d in discover(package, base).values() if d.yields == model.takes)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simbench.records import TABLES, Evaluation, Message, RunFolder, Span, Update, schema
+from simbench.records import TABLES, Evaluation, Happening, Message, RunFolder, Span, Update, schema
 
 UNITS = ("_ns", "_bytes", "_updates")
 WITHOUT_UNIT = {
@@ -24,6 +24,9 @@ WITHOUT_UNIT = {
     "sender",
     "receiver",
     "tag",
+    "kind",
+    "subject",
+    "what",
 }
 ROWS = {
     "evaluations": [Evaluation("ps", 0, 5, 10**18 + 1, 80, 2**60 + 1, 0.1)],
@@ -32,6 +35,10 @@ ROWS = {
     "messages": [
         Message("ps", 0, 0, 0, 1, "push", 4, 1, 2**60 + 1),
         Message("ps", 0, 1, 1, 0, "model", 4, 3, None),
+    ],
+    "events": [
+        Happening("ps", 0, 5, "node_failure", "node 1", "down", 2**60 + 1, None),
+        Happening("ps", 0, 9, "transfer", "1 -> 0", "again", None, 3),
     ],
 }
 NOTHING = {name: [] for name in TABLES}
@@ -66,6 +73,13 @@ def test_an_empty_table_keeps_its_columns(folder, name):
 
     assert list(folder.table(name).columns) == list(TABLES[name]._fields)
     assert folder.table(name).empty
+
+
+def test_the_events_of_a_run_without_any_have_no_file(folder):
+    write(folder, NOTHING)
+
+    files = {file.stem for file in folder.path.glob("*.parquet")}
+    assert files == {"evaluations", "updates", "spans", "messages"}
 
 
 def test_nanoseconds_are_never_rounded_even_beside_missing_ones(folder):

@@ -190,7 +190,7 @@ WRONG = {
         (
             "FILE:17: sedes: unknown key 'sedes'; did you mean 'seeds'? (known: "
             "name, task, cluster, "
-            "network, all_reduce, strategies, evaluate_every, stop, seeds)"
+            "network, all_reduce, conditions, strategies, evaluate_every, stop, seeds)"
         ),
     ),
     "unknown kind": (
@@ -432,7 +432,7 @@ def test_of_two_settings_the_later_one_counts(file):
             (
                 "--set network.latncy: network.latncy: unknown key 'latncy'; did you "
                 "mean 'latency'? "
-                "(known: kind, bandwidth, bandwidth_down, latency, jitter, loss)"
+                "(known: kind, transport, bandwidth, bandwidth_down, latency, jitter, loss, burst)"
             ),
         ),
         (

@@ -73,6 +73,44 @@ def test_every_nanosecond_is_named_by_what_goes_on_in_it(work, sent, at_ns):
         assert found == expected
 
 
+DOWN = st.lists(
+    st.tuples(RANKS, TIMES, TIMES).map(lambda w: (w[0], min(w[1:]), max(w[1:]))), max_size=4
+)
+
+
+@given(WORK, st.lists(messages()), DOWN, st.integers(0, END_NS - 1))
+def test_a_node_that_is_down_is_nothing_else(work, sent, down, at_ns):
+    def going_on(found):
+        (activity,) = [
+            span.activity
+            for span in found
+            if span.node == 0 and span.start_ns <= at_ns < span.end_ns
+        ]
+        return activity
+
+    is_down = any(rank == 0 and start_ns <= at_ns < end_ns for rank, start_ns, end_ns in down)
+    expected = "down" if is_down else going_on(spans(NODES, work, sent, END_NS))
+
+    assert going_on(spans(NODES, work, sent, END_NS, down=down)) == expected
+
+
+def test_a_message_that_stands_still_is_not_being_sent():
+    found = spans(2, [], [message(0, 1, 5, 30)], 40, standstills=[(0, 1, 10, 20)])
+
+    assert [(span.node, span.activity, span.start_ns, span.end_ns) for span in found] == [
+        (0, "wait", 0, 5),
+        (0, "send", 5, 10),
+        (0, "wait", 10, 20),
+        (0, "send", 20, 30),
+        (0, "wait", 30, 40),
+        (1, "wait", 0, 5),
+        (1, "receive", 5, 10),
+        (1, "wait", 10, 20),
+        (1, "receive", 20, 30),
+        (1, "wait", 30, 40),
+    ]
+
+
 def test_computing_hides_what_is_on_the_way():
     assert tiles(2, [(0, 10, 20)], [message(0, 1, 5, 30)], 40) == [
         (0, "wait", 0, 5),

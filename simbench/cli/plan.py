@@ -97,9 +97,10 @@ def _print(name: str, plans: dict[str, list["StrategyPlan"]], num_seeds: int) ->
     """Print one row per strategy, narrow enough for 80 columns."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("strategy", overflow="fold")
+    down = any(each.down_share for seeds in plans.values() for each in seeds)
     for heading in (
         "s per\nround", "samples\nper s", "kB per\nsample", "com-\nputing", "wait-\ning",
-        "stale-\nness", "gra-\ndients",
+        *(["down"] if down else []), "stale-\nness", "gra-\ndients",
     ):  # fmt: skip
         table.add_column(heading, justify="right", no_wrap=True)
     for strategy, seeds in plans.items():
@@ -115,6 +116,7 @@ def _print(name: str, plans: dict[str, list["StrategyPlan"]], num_seeds: int) ->
             _figure(mean("payload_bytes_per_sample"), 1e3),
             f"{mean('compute_share'):.0%}",
             f"{mean('wait_share'):.0%}",
+            *([f"{mean('down_share'):.0%}"] if down else []),
             f"{mean('mean_staleness_updates'):.2f}",
             f"{mean('gradients'):,.0f}",
         )

@@ -27,6 +27,11 @@ class Agenda:
         self._alarms: set[int] = set()
         """All that are set: SimPy can't take one back."""
 
+    @property
+    def num_alarms(self) -> int:
+        """How many events of the clock are set."""
+        return len(self._alarms)
+
     def begin(self, flow: Flow, time_ns: int) -> None:
         """Note that the first bit of ``flow`` arrives at ``time_ns``."""
         noted = self._begins.get(time_ns)

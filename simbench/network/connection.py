@@ -55,7 +55,8 @@ class Connection:
         now_ns = self._fabric.now_ns
         if not self._queue:
             self._window.begin(now_ns, self._round_trip_ns + round(self._queue_ns))
-        due_ns = now_ns + self._route.latency_ns + self._tcp.overhead
+        latency_ns = self._fabric.route(self._sender, self._receiver).latency_ns
+        due_ns = now_ns + latency_ns + self._tcp.overhead
         self._queue.append(_Message(num_bytes, due_ns, finished, cut))
         if len(self._queue) == 1:
             self._start()
@@ -64,7 +65,8 @@ class Connection:
 
     @property
     def _round_trip_ns(self) -> int:
-        return self._route.latency_ns + self._back.latency_ns
+        # Where there is no way, a message is cut at once.
+        return max(0, self._route.latency_ns) + max(0, self._back.latency_ns)
 
     @property
     def _back(self) -> Route:

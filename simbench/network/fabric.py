@@ -33,6 +33,9 @@ class Fabric:
         self._clock = clock
         self._jitter = LatencyJitter(seed)
         self.network = Network(topology, num_nodes)
+        """As it was built: collectives are planned for it."""
+        self._passable = self.network
+        """What of it is up."""
         self._routes: dict[tuple[int, int, int], Route] = {}
         self._retired: dict[tuple[int, int, tuple[SharedLink, ...]], Route] = {}
         """Routes as they were before links or nodes failed or were mended: they may come back."""
@@ -162,7 +165,7 @@ class Fabric:
         now_ns = self._clock.now_ns
         victims = [
             flow
-            for flow in sorted([*self._agenda.waiting(), *self._sharing.flows()], key=_by_number)
+            for flow in sorted(self.flows(), key=_by_number)
             if flow.route.sender in nodes
             or flow.route.receiver in nodes
             or any(link.index in links for link in flow.links)
@@ -187,8 +190,37 @@ class Fabric:
         self._down_nodes -= frozenset(nodes)
         self._reroute()
 
+    def flows(self) -> list[Flow]:
+        """Return what is being carried, in no order that means anything."""
+        return [*self._agenda.waiting(), *self._sharing.flows()]
+
+    def is_down(self, node: int) -> bool:
+        """Whether ``node`` has failed and isn't mended."""
+        return node in self._down_nodes
+
+    def has_way(self, sender: int, receiver: int) -> bool:
+        """Whether what is sent now isn't cut at once."""
+        return self.route(sender, receiver).latency_ns >= 0
+
+    def give_up(self, flow: Flow) -> None:
+        """Stop to carry ``flow``, which isn't through; nobody is told."""
+        now_ns = self._clock.now_ns
+        bytes_left = math.ceil(flow.bits_left_at(now_ns) / 8 / flow.expansion - 1e-6)
+        flow.route.num_bytes += flow.num_bytes - bytes_left
+        if flow.under_way:
+            self._sharing.leave(flow, now_ns)
+        self._agenda.strike(frozenset([flow]))
+        self._settle_last()
+
+    @property
+    def num_alarms(self) -> int:
+        """How many events of the clock are moments of flows."""
+        return self._agenda.num_alarms
+
     def _reroute(self) -> None:
-        self.network.set_down(self._down_links)
+        if self._passable is self.network:
+            self._passable = Network(self.network.topology, self.network.num_nodes)
+        self._passable.set_down(self._down_links)
         for route in self._routes.values():
             self._retired[route.sender, route.receiver, route.links] = route
         self._routes.clear()
@@ -208,11 +240,12 @@ class Fabric:
             path = _NO_WAY
         elif sender != receiver:
             try:
-                path = self.network.path(sender, receiver, way)
+                path = self._passable.path(sender, receiver, way)
             except NoRouteError:
                 path = _NO_WAY
         links = tuple([self._sharing.link(index) for index in path.links])
-        route = self._retired.get((sender, receiver, links))
+        # Without links it may be a way that takes no time, or none.
+        route = self._retired.get((sender, receiver, links)) if links else None
         if route is None:
             route = Route(sender, receiver, links, path.latency_ns, path.jitter_ns, path.loss)
         self._routes[sender, receiver, way] = route

@@ -20,10 +20,27 @@ class Carrier(Protocol):
         num_bytes: int,
         finished: Callable[[], Any],
         hops_in_turn: int = 1,
+    ) -> Any:
+        """Begin to carry a message; ``finished`` is called once, when its last byte arrives."""
+
+
+class CuttableCarrier(Protocol):
+    """Who takes messages from node to node, or tells that a failure has cut them."""
+
+    def carry(
+        self,
+        sender: int,
+        receiver: int,
+        num_bytes: int,
+        finished: Callable[[], Any],
+        hops_in_turn: int = 1,
         *,
         cut: Callable[[int], Any] | None = None,
     ) -> Any:
-        """Begin to carry a message; what the arguments mean, ``Fabric.carry`` says."""
+        """Begin to carry a message; what the arguments mean, ``Fabric.carry`` says.
+
+        Returns its flow, if it has one of its own.
+        """
 
 
 class Transport(Spec, ABC):
@@ -37,5 +54,5 @@ class Transport(Spec, ABC):
     """Whether it is slower where packets are lost."""
 
     @abstractmethod
-    def carrier(self, fabric: "Fabric", seed: int) -> Carrier:
+    def carrier(self, fabric: "Fabric", seed: int) -> CuttableCarrier:
         """Return who takes messages over ``fabric``; ``seed`` is that of all that is drawn."""

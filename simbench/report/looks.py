@@ -1,6 +1,6 @@
 """How a strategy and an activity look: the same on every figure, and never by colour alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 from typing import Literal
@@ -50,7 +50,14 @@ ACTIVITIES = {
     "receive": Activity("receive", "#79b4cf", "\\\\\\\\"),
     "send+receive": Activity("send and receive", "#b07aa1", "xxxx"),
     "wait": Activity("wait", "#e1e4e9", ""),
+    "down": Activity("down", "#a3242c", "...."),
 }
+
+
+def activities(seen: Iterable[str]) -> dict[str, Activity]:
+    """Return what a figure shows: being down only where a node was."""
+    down = "down" in seen
+    return {name: look for name, look in ACTIVITIES.items() if name != "down" or down}
 
 
 def looks(strategies: Sequence[str]) -> dict[str, Look]:

@@ -44,9 +44,10 @@ class Outcome:
     mean_staleness_updates: float
     """Over the updates of all seeds; nan where there were none."""
     computing: float
-    """Share of the workers' time, with ``communicating`` and ``waiting`` one together."""
+    """Share of the workers' time; with those that follow, one together."""
     communicating: float
     waiting: float
+    down: float
 
     @property
     def reached(self) -> int:
@@ -122,6 +123,7 @@ def outcomes(run: RunFolder) -> list[Outcome]:
             shares.get((name, "compute"), math.nan),
             sum(shares.get((name, activity), math.nan) for activity in COMMUNICATING),
             shares.get((name, "wait"), math.nan),
+            shares.get((name, "down"), math.nan),
         )
         for name, entries in attempts.items()
     ]
@@ -146,7 +148,7 @@ def _shares(spent: Mapping[Any, float]) -> dict[tuple[str, str], float]:
     totals: dict[str, float] = {}
     for (name, _), total in spent.items():
         totals[name] = totals.get(name, 0.0) + total
-    activities = ("compute", "wait", *COMMUNICATING)
+    activities = ("compute", "wait", "down", *COMMUNICATING)
     return {
         (name, activity): spent.get((name, activity), 0.0) / total
         for name, total in totals.items()

@@ -13,7 +13,7 @@ from simbench.report.figure import pictures, report_figures
 from simbench.report.nodes import strategies
 from simbench.report.outcomes import outcomes
 from simbench.report.quantities import join, show_loss, show_time
-from simbench.report.table import HEADINGS, cells
+from simbench.report.table import rows
 from simbench.report.verdict import verdict
 from simbench.report.words import meanings, reading
 
@@ -62,7 +62,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         "setting": " · ".join(setting),
         "verdict": verdict(run),
         # A column per strategy: thirteen rows fit where thirteen columns would not.
-        "table": list(zip(HEADINGS, *(cells(o, target) for o in outcomes(run)), strict=True)),
+        "table": rows(outcomes(run), target),
         "reading": reading(run),
         "meanings": meanings(run),
         "scenario_yaml": run.scenario_yaml.rstrip("\n"),

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Sequence
 
 from simbench.report.outcomes import Outcome
 from simbench.report.quantities import digits, show_loss, show_share, show_size, show_time
@@ -21,6 +22,23 @@ HEADINGS = (
     "workers waiting",
     "final loss",
 )
+
+
+def rows(results: Sequence[Outcome], target: float | None) -> list[tuple[str, ...]]:
+    """Return a row for each heading with a column per strategy, and what went wrong if anything."""
+    found = list(zip(HEADINGS, *(cells(each, target) for each in results), strict=True))
+    if any(each.down > 0 for each in results):
+        found.insert(-1, ("workers down", *(show_share(each.down) for each in results)))
+    if any("retries" in each.attempts[0].summary for each in results):
+        found.insert(-1, ("transfers sent again, all seeds", *map(_sent_again, results)))
+    return found
+
+
+def _sent_again(outcome: Outcome) -> str:
+    """Return how many transfers were cut and sent again, and how many bytes went twice."""
+    ends = [attempt.summary for attempt in outcome.attempts]
+    size = show_size(sum(end["resent_bytes"] for end in ends))
+    return f"{sum(end['retries'] for end in ends):,} ({size} twice)"
 
 
 def cells(outcome: Outcome, target: float | None) -> list[str]:

@@ -19,6 +19,11 @@ _NOT_REACHED = (
     "that arrived, and a median that would need it is not given."
 )
 _PAYLOAD = "Bytes of parameters and gradients handed to the network by all nodes."
+_DOWN = (
+    "A node that has failed, was taken or hasn't joined yet. It computes nothing and begins anew "
+    "what it was computing; transfers that are cut are sent again when both ends are up and there "
+    "is a way."
+)
 
 
 def meanings(run: RunFolder) -> dict[str, str]:
@@ -31,6 +36,8 @@ def meanings(run: RunFolder) -> dict[str, str]:
         "Samples": f"Training samples over all {workers} workers, {batch} per worker and step.",
         "Payload": _PAYLOAD,
     }
+    if any("retries" in entry for entry in run.summary["runs"]):
+        words["Down"] = _DOWN
     own = [name for name, rank in servers(run).items() if rank >= workers]
     if own:
         words["Server"] = (

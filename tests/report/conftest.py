@@ -34,6 +34,8 @@ class Course:
     stale: bool = False
     learning_rate: float = 0.3
     stuck: str | None = None
+    down: float = 0.0
+    """Share of a step that worker 0 is down."""
     spread: float = 0.2
     """How much longer the steps are on each further seed."""
 
@@ -163,7 +165,7 @@ def _one(
         "mean_staleness_updates": 1.5 if course.stale else 0.0,
         "unread_messages": 0,
         "parameters_sha256": "00",
-    }
+    } | ({"retries": 3, "resent_bytes": MB, "lost_compute_ns": 7} if course.down else {})
 
 
 def _step_spans(
@@ -173,7 +175,13 @@ def _step_spans(
         parts = [("receive", 0.3), ("wait", 0.4), ("send", 0.3)]
     else:
         computing = course.compute * (3 if node == WORKERS - 1 else 1)
-        parts = [("compute", computing), ("send", 0.05), ("wait", 0.95 - computing)]
+        down = course.down if node == 0 else 0.0
+        parts = [
+            ("compute", computing),
+            ("send", 0.05),
+            ("down", down),
+            ("wait", 0.95 - computing - down),
+        ]
     spans = []
     for activity, share in parts:
         end_ns = start_ns + round(share * step_ns)

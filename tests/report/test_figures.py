@@ -52,6 +52,27 @@ def test_every_figure_draws(make_run, stale, name):
     assert not _pylab_helpers.Gcf.figs
 
 
+@pytest.mark.parametrize("kind", ["where_time_went", "timeline"])
+@pytest.mark.parametrize("down", [0.0, 0.2])
+def test_being_down_is_explained_where_a_node_was(make_run, alone, kind, down):
+    with house_style():
+        drawn = FIGURES[kind].draw(make_run([replace(alone, down=down)]))
+        drawn.draw_without_rendering()
+
+    names = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert ("down" in names) == bool(down)
+    assert names[:5] == ["compute", "send", "receive", "send and receive", "wait"]
+
+
+def test_a_panel_without_a_strategy_is_hidden(make_run, alone):
+    four = [replace(alone, name=str(number)) for number in range(4)]
+
+    with house_style():
+        drawn = FIGURES["where_time_went"].draw(make_run(four))
+
+    assert [axes.get_visible() for axes in drawn.axes] == [True] * 4 + [False] * 2
+
+
 def test_losses_that_are_no_numbers_or_far_apart_draw(make_run, alone):
     broken = replace(alone, name="broken", fall=math.nan)
     wild = replace(alone, name="wild", fall=-1e9, step_s=0.01)

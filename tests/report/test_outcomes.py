@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from simbench.report.outcomes import outcomes
-from simbench.report.table import HEADINGS, cells
+from simbench.report.table import HEADINGS, cells, rows
 
 
 def test_medians_are_those_computed_by_hand(make_run):
@@ -59,15 +59,27 @@ def test_a_failed_seed_counts_as_later_than_any(make_run, alone):
     assert three.time_ns == 8 * 1.2e9
 
 
+def test_the_table_shows_what_went_wrong_where_anything_did(make_run, alone):
+    troubled = outcomes(make_run([replace(alone, down=0.2)], name="troubled"))
+    calm = outcomes(make_run([alone], name="calm"))
+
+    shown = dict(rows(troubled, 2.5))
+    # One of four workers is down for a fifth of its time; three retries in each of two seeds.
+    assert shown["workers down"] == "5 %"
+    assert shown["transfers sent again, all seeds"] == "6 (2.00 MB twice)"
+    assert list(dict(rows(troubled, 2.5)))[-1] == "final loss"
+    assert [heading for heading, _ in rows(calm, 2.5)] == list(HEADINGS)
+
+
 def test_the_table_shows_what_was_not_reached(make_run):
     run = make_run()
-    rows = [dict(zip(HEADINGS, cells(o, 2.5), strict=True)) for o in outcomes(run)]
+    shown = [dict(zip(HEADINGS, cells(o, 2.5), strict=True)) for o in outcomes(run)]
 
-    assert rows[0]["time to target"] == "5.50 s"
-    assert rows[0]["= samples to target"] == "160"
-    assert rows[0]["÷ samples per second"] == "29.1"
-    assert rows[0]["payload to target"] == "5.00 MB"
-    assert rows[2]["time to target"] == "not reached within 12.0 s"
-    assert rows[2]["reached"] == "0 of 2 seeds"
-    assert rows[2]["mean staleness (updates)"] == "1.5"
-    assert rows[2]["learning rate"] == "0.1"
+    assert shown[0]["time to target"] == "5.50 s"
+    assert shown[0]["= samples to target"] == "160"
+    assert shown[0]["÷ samples per second"] == "29.1"
+    assert shown[0]["payload to target"] == "5.00 MB"
+    assert shown[2]["time to target"] == "not reached within 12.0 s"
+    assert shown[2]["reached"] == "0 of 2 seeds"
+    assert shown[2]["mean staleness (updates)"] == "1.5"
+    assert shown[2]["learning rate"] == "0.1"

@@ -3,12 +3,14 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from simbench.report.figure import report_figures
 from simbench.report.page import write_report
+from simbench.report.words import meanings
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +94,8 @@ def test_a_report_imports_no_simulation():
     assert not {"torch", "simpy", "ray"} & {name.split(".")[0] for name in loaded}
     ours = {name for name in loaded if name.startswith("simbench.") and ".report" not in name}
     assert ours <= {"simbench.records", "simbench.spec", "simbench.units"}
+
+
+@pytest.mark.parametrize("down", [0.0, 0.2])
+def test_being_down_is_explained_where_something_went_wrong(make_run, alone, down):
+    assert ("Down" in meanings(make_run([replace(alone, down=down)]))) == bool(down)

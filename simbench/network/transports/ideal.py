@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from simbench.network.transport import Carrier, Transport
+from simbench.network.transport import CuttableCarrier, Transport
 
 if TYPE_CHECKING:
     from simbench.network.fabric import Fabric
@@ -20,6 +20,6 @@ class Ideal(Transport):
 
     merges: ClassVar[bool] = True
 
-    def carrier(self, fabric: "Fabric", seed: int) -> Carrier:
+    def carrier(self, fabric: "Fabric", seed: int) -> CuttableCarrier:
         """Return the fabric itself."""
         return fabric

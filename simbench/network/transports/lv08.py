@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from simbench.network.transport import Carrier, Transport
+from simbench.network.flow import Flow
+from simbench.network.transport import CuttableCarrier, Transport
 
 if TYPE_CHECKING:
     from simbench.network.fabric import Fabric
@@ -33,7 +34,7 @@ class LV08(Transport):
     gamma: PositiveFloat = 4194304.0
     """Largest window in bytes."""
 
-    def carrier(self, fabric: "Fabric", seed: int) -> Carrier:
+    def carrier(self, fabric: "Fabric", seed: int) -> CuttableCarrier:
         """Return who multiplies."""
         return _Carrier(self, fabric)
 
@@ -54,12 +55,12 @@ class _Carrier:
         hops_in_turn: int = 1,
         *,
         cut: Callable[[int], Any] | None = None,
-    ) -> None:
+    ) -> Flow:
         spec, route = self._spec, self._fabric.route(sender, receiver)
         latency_s = route.latency_ns / 1e9
         felt_s = latency_s + sum(8 * spec.weight / link.rate_bps for link in route.links)
         cap_bps = round(8 * spec.gamma / (2 * latency_s)) if latency_s > 0 else None
-        self._fabric.carry(
+        return self._fabric.carry(
             sender,
             receiver,
             num_bytes,

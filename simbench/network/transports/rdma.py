@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from simbench.network.transport import Carrier, Transport
+from simbench.network.flow import Flow
+from simbench.network.transport import CuttableCarrier, Transport
 from simbench.units import Bytes, Nanoseconds
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class RDMA(Transport):
     overhead: Nanoseconds = 1_000
     """What both adapters take for a message."""
 
-    def carrier(self, fabric: "Fabric", seed: int) -> Carrier:
+    def carrier(self, fabric: "Fabric", seed: int) -> CuttableCarrier:
         """Return who adds headers."""
         return _Carrier(self, fabric)
 
@@ -51,9 +52,9 @@ class _Carrier:
         hops_in_turn: int = 1,
         *,
         cut: Callable[[int], Any] | None = None,
-    ) -> None:
+    ) -> Flow:
         packets = math.ceil(num_bytes / self._spec.segment)
-        self._fabric.carry(
+        return self._fabric.carry(
             sender,
             receiver,
             num_bytes,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import NonNegativeFloat, PositiveInt
 
 from simbench.network.connections import Connections
-from simbench.network.transport import Carrier, Transport
+from simbench.network.transport import CuttableCarrier, Transport
 from simbench.units import Bytes, Nanoseconds, NonNegativeBytes
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class TCP(Transport):
 
     feels_loss: ClassVar[bool] = True
 
-    def carrier(self, fabric: "Fabric", seed: int) -> Carrier:
+    def carrier(self, fabric: "Fabric", seed: int) -> CuttableCarrier:
         """Return the connections."""
         return Connections(self, fabric, seed)
 

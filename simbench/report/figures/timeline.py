@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from simbench.records import RunFolder
 from simbench.report.figure import INK, SOFT_INK, WIDTH_IN, ReportFigure
-from simbench.report.looks import ACTIVITIES, looks, wrapped
+from simbench.report.looks import ACTIVITIES, activities, looks, wrapped
 from simbench.report.nodes import label, servers, shown, slowness, strategies
 from simbench.report.quantities import time_unit
 
@@ -38,6 +38,7 @@ class Timeline(ReportFigure):
         names = strategies(run)
         seed = min((entry["seed"] for entry in run.summary["runs"]), default=0)
         spans, updates = run.table("spans"), run.table("updates")
+        shown_activities = activities(spans["activity"].unique())
         slow, server = slowness(run, spans), servers(run)
         spans, updates = spans[spans["seed"] == seed], updates[updates["seed"] == seed]
         start, end = window(spans, updates)
@@ -67,7 +68,7 @@ class Timeline(ReportFigure):
         panels[-1].set_xlabel(f"virtual time ({unit.name})")
         handles = [
             Patch(facecolor=a.colour, hatch=a.hatch, edgecolor="white", label=a.label)
-            for a in ACTIVITIES.values()
+            for a in shown_activities.values()
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
         return figure

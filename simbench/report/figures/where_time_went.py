@@ -1,6 +1,7 @@
-"""Where each node's time went: shares of computing, communicating and waiting."""
+"""Where each node's time went: shares of computing, communicating, waiting and being down."""
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import pandas as pd
@@ -11,7 +12,7 @@ from matplotlib.patches import Patch
 
 from simbench.records import RunFolder
 from simbench.report.figure import INK, WIDTH_IN, ReportFigure, empty
-from simbench.report.looks import ACTIVITIES, looks, wrapped
+from simbench.report.looks import Activity, activities, looks, wrapped
 from simbench.report.nodes import label, servers, shown, slowness, strategies
 
 _COLUMNS = 3
@@ -34,6 +35,7 @@ class WhereTimeWent(ReportFigure):
         """Draw a panel per strategy with a bar per node; the same node on the same row."""
         names = strategies(run)
         spans = run.table("spans")
+        shown_activities = activities(spans["activity"].unique())
         slow = slowness(run, spans)
         server = servers(run)
         workers: int = run.summary["workers"]
@@ -44,29 +46,32 @@ class WhereTimeWent(ReportFigure):
             figsize=(WIDTH_IN, 1.0 + rows * (0.8 + 0.25 * max(len(nodes), 3))),
             layout="constrained",
         )
-        panels = figure.subplots(rows, columns, squeeze=False, sharey=True, sharex=True).flat
+        grid = figure.subplots(rows, columns, squeeze=False, sharey=True, sharex=True)
+        panels = list(grid.flat)
         styles = looks(names)
         # One label serves a whole row of panels, so it names every server that stands there.
         of_node = {rank: rank for rank in server.values()}
         for panel, name in zip(panels, names, strict=False):
             panel.set_title(wrapped(name, 22), color=styles[name].colour)
-            _draw_panel(panel, spans[spans["strategy"] == name], nodes)
+            _draw_panel(panel, spans[spans["strategy"] == name], nodes, shown_activities)
             panel.set_yticks(
                 range(len(nodes)), [label(n, of_node.get(n), slow, workers) for n in nodes]
             )
             panel.tick_params(axis="y", labelcolor=INK)
-        for unused in list(panels)[len(names) :]:
+        for unused in panels[len(names) :]:
             unused.set_visible(False)
         figure.supxlabel("share of virtual time (%)", fontsize=10)
         handles = [
             Patch(facecolor=a.colour, hatch=a.hatch, edgecolor="white", label=a.label)
-            for a in ACTIVITIES.values()
+            for a in shown_activities.values()
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
         return figure
 
 
-def _draw_panel(axes: Axes, spans: pd.DataFrame, nodes: list[int]) -> None:
+def _draw_panel(
+    axes: Axes, spans: pd.DataFrame, nodes: list[int], drawn: Mapping[str, Activity]
+) -> None:
     axes.set(xlim=(0, 100), ylim=(max(len(nodes), 1) - 0.45, -0.55))
     axes.grid(visible=False, axis="y")
     sns.despine(ax=axes, left=True)
@@ -76,11 +81,11 @@ def _draw_panel(axes: Axes, spans: pd.DataFrame, nodes: list[int]) -> None:
     spent = spans.assign(spent_ns=spans["end_ns"] - spans["start_ns"]).pivot_table(
         index="node", columns="activity", values="spent_ns", aggfunc="sum", fill_value=0
     )
-    table = spent.reindex(index=nodes, columns=list(ACTIVITIES), fill_value=0)
+    table = spent.reindex(index=nodes, columns=list(drawn), fill_value=0)
     total = table.sum(axis="columns")
     shares = table.div(total.where(total > 0, 1), axis="index") * 100
     left = pd.Series(0.0, index=shares.index)
-    for activity, look in ACTIVITIES.items():
+    for activity, look in drawn.items():
         axes.barh(
             range(len(nodes)),
             shares[activity],
