@@ -41,7 +41,7 @@ def scenario(transport, conditions, topology=Star, seed=0):
         network=topology(bandwidth=10**7, latency=10**7, transport=transport),
         conditions=conditions,
         strategies=STRATEGIES,
-        stop=Stop(virtual_time=20 * SECOND),
+        stop=Stop(virtual_time=40 * SECOND),
         seeds=(seed,),
     )
 
