@@ -29,7 +29,7 @@ import typer
 from matplotlib import pyplot as plt
 
 from simbench.clock import Clock
-from simbench.network.collective import Exchange
+from simbench.network.collective import Exchange, Plan
 from simbench.network.collectives.all_reduce.ring import Ring
 from simbench.network.fabric import Fabric
 from simbench.network.topologies.star import Star
@@ -94,21 +94,21 @@ def run_all_reduces(nodes: int, count: int, simulate: str, num_bytes: int) -> in
     clock = Clock()
     fabric = Fabric(clock, STAR, nodes)
     ring = Ring(simulate=simulate)  # type: ignore[arg-type]
-    messages = ring.transfers(num_bytes, tuple(range(nodes)), fabric.network)
+    plan = Plan(ring.transfers(num_bytes, tuple(range(nodes)), fabric.network))
     left = count
 
     def begin() -> None:
         nonlocal left
         if left:
             left -= 1
-            Exchange(fabric, messages, begin)
+            Exchange(fabric, plan, begin)
 
     begin()
     clock.run()
     steps = 2 * (nodes - 1)
     expected_ns = count * (steps * 100_000 + steps * 8 * num_bytes / nodes)
     assert abs(clock.now_ns - expected_ns) <= 1e-6 * expected_ns + count * steps * nodes
-    return count * len(messages)
+    return count * len(plan.messages)
 
 
 def simgrid_rate(nodes: int, count: int, style: str) -> float:
