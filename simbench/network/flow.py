@@ -172,7 +172,7 @@ class Flow:
         self.route = route
         self.links = route.links
         self.num_bytes = num_bytes
-        self.weight = whole_weight(weight)
+        self.weight = ONE if weight == 1.0 else whole_weight(weight)
         self.cap_bps = cap_bps
         self.finished = finished
         self.cut = cut
@@ -314,8 +314,8 @@ class Aggregate:
             tag, ticket, flow = queue[0]
             if flow.aggregate is self and flow.ticket == ticket:
                 if level:
-                    left = max(0.0, tag - self.served)
-                    self.ends_ns = now_ns + ends_after_ns(left, level)
+                    left = tag - self.served
+                    self.ends_ns = now_ns + (ends_after_ns(left, level) if left > 0 else 1)
                 break
             heapq.heappop(queue)
 
