@@ -109,11 +109,6 @@ class Plan:
     def __init__(self, messages: Sequence[PointToPoint]) -> None:
         """Plan ``messages``, each behind those that it waits for."""
         self.messages = messages
-        self.transfers = [
-            (each.sender, each.receiver, each.num_bytes + each.extra_bytes, each.hops_in_turn)
-            for each in messages
-        ]
-        """What is carried from whom to whom, and how often it waits for the latency."""
         self.waits_for = [len(each.after) for each in messages]
         followers: list[list[int]] = [[] for _ in messages]
         for index, message in enumerate(messages):
@@ -148,7 +143,7 @@ class Exchange:
             arrived: called with a message's index when it arrives, before what waits for it starts.
         """
         self._carrier = carrier
-        self._transfers, self._followers = plan.transfers, plan.followers
+        self._messages, self._followers = plan.messages, plan.followers
         self._finished, self._started, self._arrived = finished, started, arrived
         self._left = len(plan.messages)
         self._waits_for = plan.waits_for.copy()
@@ -161,14 +156,16 @@ class Exchange:
         if self._starting:
             return
         self._starting = True
-        carry = self._carrier.carry
         ready = self._ready
         while ready:
             index = ready.popleft()
-            sender, receiver, num_bytes, hops_in_turn = self._transfers[index]
+            sender, receiver, num_bytes, _, _, _, hops_in_turn, extra_bytes = self._messages[index]
             if self._started is not None:
                 self._started(index)
-            carry(sender, receiver, num_bytes, partial(self._arrive, index), hops_in_turn)
+            arrive = partial(self._arrive, index)
+            self._carrier.carry(
+                sender, receiver, num_bytes + extra_bytes, arrive, hops_in_turn
+            )
         self._starting = False
         if not self._left:
             self._finished()

@@ -55,7 +55,6 @@ class Fabric:
         num_bytes: int,
         finished: Callable[[], Any],
         hops_in_turn: int = 1,
-        *,
         weight: float = 1.0,
         cap_bps: int | None = None,
         delay_ns: int = 0,
