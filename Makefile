@@ -15,7 +15,7 @@ test: $(VENV)/.ready  ## Pass all checks and tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 reference: $(VENV)/.ready  ## Make the committed run and report of the quickstart anew
 	$(BIN)/python scripts/reference.py

@@ -8,7 +8,7 @@ from measured_links import SIZES, Row, network
 from simpy.events import Event
 
 from simbench.clock import Clock
-from simbench.network.collective import Collective, Exchange, PointToPoint
+from simbench.network.collective import Collective, Exchange, Plan, PointToPoint
 from simbench.network.collectives.all_gather.ring import Ring as RingAllGather
 from simbench.network.collectives.all_reduce.ring import Ring
 from simbench.network.collectives.broadcast.binomial import Binomial
@@ -123,7 +123,7 @@ def _ends_s(topology: Topology, num_nodes: int, messages: Sequence[PointToPoint]
         ended_ns[index] = clock.now_ns
 
     carrier = topology.transport.carrier(Fabric(clock, topology, num_nodes), seed=0)
-    Exchange(carrier, messages, lambda: None, arrived=arrived)
+    Exchange(carrier, Plan(messages), lambda: None, arrived=arrived)
     clock.run()
     return [each / 1e9 for each in ended_ns]
 

@@ -18,7 +18,7 @@ from simbench.cluster.processor import Processor, Release
 from simbench.execution.values import Recipe, Value
 from simbench.learning.training import Training
 from simbench.mailbox import Mail, Mailbox, Receive
-from simbench.network.collective import AllReduce, Exchange, PointToPoint
+from simbench.network.collective import AllReduce, Exchange, Plan
 from simbench.network.fabric import Fabric
 from simbench.network.transport import Carrier
 from simbench.records import Message
@@ -86,7 +86,7 @@ class World:
     """Message number -> when it arrived."""
     payload_bytes: int = 0
     meetings: dict[tuple[str, int], AllReduceUnderWay] = field(default_factory=dict)
-    planned: dict[tuple[int, tuple[int, ...]], list[PointToPoint]] = field(default_factory=dict)
+    planned: dict[tuple[int, tuple[int, ...]], Plan] = field(default_factory=dict)
     """What all-reduces send, by size and ranks: it needn't be worked out again."""
     nodes: list["Node"] = field(default_factory=list)
 
@@ -103,12 +103,12 @@ class World:
         self.payload_bytes += num_bytes
         return number
 
-    def transfers(self, num_bytes: int, ranks: tuple[int, ...]) -> list[PointToPoint]:
+    def plan(self, num_bytes: int, ranks: tuple[int, ...]) -> Plan:
         """Return what an all-reduce among ``ranks`` sends."""
         found = self.planned.get((num_bytes, ranks))
         if found is None:
             among = (*ranks, *self.servers)
-            found = self.all_reduce.transfers(num_bytes, among, self.fabric.network)
+            found = Plan(self.all_reduce.transfers(num_bytes, among, self.fabric.network))
             self.planned[num_bytes, ranks] = found
         return found
 
@@ -379,11 +379,11 @@ def _begin(world: World, meeting: AllReduceUnderWay, tag: str) -> None:
     """Start an all-reduce that everybody has joined."""
     ranks = tuple(sorted(meeting.joined))
     mean = world.training.mix([meeting.joined[rank] for rank in ranks], None, ranks[0])
-    transfers = world.transfers(mean.num_bytes, ranks)
-    numbers = [0] * len(transfers)
+    plan = world.plan(mean.num_bytes, ranks)
+    numbers = [0] * len(plan.messages)
 
     def started(index: int) -> None:
-        each = transfers[index]
+        each = plan.messages[index]
         numbers[index] = world.post(each.sender, each.receiver, tag, each.num_bytes)
 
     def arrived(index: int) -> None:
@@ -394,4 +394,4 @@ def _begin(world: World, meeting: AllReduceUnderWay, tag: str) -> None:
             value = world.nodes[rank].hold(mean)
             world.clock.ready(meeting.waiting[rank], value, receiver=rank, sender=rank, number=0)
 
-    Exchange(world.carrier, transfers, finish, started=started, arrived=arrived)
+    Exchange(world.carrier, plan, finish, started=started, arrived=arrived)

@@ -1,7 +1,7 @@
 """What is to happen to flows, and when: one event of SimPy for the next moment that counts."""
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from simpy.events import Event
 
@@ -15,8 +15,16 @@ _BUSY = -1
 class Agenda:
     """Moments to come. What has changed its mind is passed over, and needs no event."""
 
-    def __init__(self, clock: Clock, happen: Callable[[int], None]) -> None:
-        """``happen(now_ns)`` is called at every moment that counts; it takes what is due."""
+    def __init__(
+        self,
+        clock: Clock,
+        happen: Callable[[int, Sequence[Flow | Aggregate], Sequence[Flow]], bool],
+    ) -> None:
+        """``happen(now_ns, ends, begins)`` is called at every moment that counts.
+
+        What ends then may have changed its mind since that was noted. If it returns that there is
+        more to come before time goes on, ``go_on`` must be called after that.
+        """
         self._clock = clock
         self._happen = happen
         self._ends: dict[int, list[Flow | Aggregate]] = {}
@@ -37,7 +45,9 @@ class Agenda:
         noted = self._begins.get(time_ns)
         if noted is None:
             self._begins[time_ns] = [flow]
-            self._note(time_ns)
+            heapq.heappush(self._times, time_ns)
+            if time_ns < self._next_ns:
+                self._set_alarm(time_ns)
         else:
             noted.append(flow)
 
@@ -49,13 +59,25 @@ class Agenda:
         noted = self._ends.get(time_ns)
         if noted is None:
             self._ends[time_ns] = [each]
-            self._note(time_ns)
+            heapq.heappush(self._times, time_ns)
+            if time_ns < self._next_ns:
+                self._set_alarm(time_ns)
         else:
             noted.append(each)
 
-    def due(self, now_ns: int) -> tuple[list[Flow | Aggregate], list[Flow]]:
-        """Take out what was noted to end now, and what begins now."""
-        return self._ends.pop(now_ns, []), self._begins.pop(now_ns, [])
+    def go_on(self) -> None:
+        """Set the alarm for the next moment that counts, if a moment has been dealt with."""
+        if self._next_ns != _BUSY:
+            return
+        times, begins, ends = self._times, self._begins, self._ends
+        while times:
+            time_ns = times[0]
+            if time_ns in begins or (time_ns in ends and self._ends_then(time_ns)):
+                self._set_alarm(time_ns)
+                return
+            heapq.heappop(times)
+            ends.pop(time_ns, None)
+        self._next_ns = _NOTHING
 
     def waiting(self) -> list[Flow]:
         """Return the flows whose first bit hasn't arrived yet."""
@@ -66,17 +88,12 @@ class Agenda:
         for time_ns, noted in self._begins.items():
             self._begins[time_ns] = [flow for flow in noted if flow not in flows]
 
-    def _note(self, time_ns: int) -> None:
-        heapq.heappush(self._times, time_ns)
-        if time_ns < self._next_ns:
-            self._set_alarm(time_ns)
-
     def _set_alarm(self, time_ns: int) -> None:
         self._next_ns = time_ns
         if time_ns not in self._alarms:
             self._alarms.add(time_ns)
-            alarm = self._clock.timeout(time_ns - self._clock.now_ns)
-            alarm.callbacks.append(self._ring)
+            clock = self._clock
+            clock.timeout(time_ns - clock.now_ns).callbacks.append(self._ring)
 
     def _ring(self, _: Event) -> None:
         now_ns = self._clock.now_ns
@@ -84,18 +101,12 @@ class Agenda:
         if now_ns != self._next_ns:
             return
         self._next_ns = _BUSY
-        self._happen(now_ns)
-        times = self._times
-        while times and not self._counts(times[0]):
-            self._ends.pop(heapq.heappop(times), None)
-        self._next_ns = _NOTHING
-        if times:
-            self._set_alarm(times[0])
+        more = self._happen(now_ns, self._ends.pop(now_ns, ()), self._begins.pop(now_ns, ()))
+        if not more:
+            self.go_on()
 
-    def _counts(self, time_ns: int) -> bool:
-        if time_ns in self._begins:
-            return True
-        for each in self._ends.get(time_ns, ()):  # noqa: SIM110 - twice as fast as any()
+    def _ends_then(self, time_ns: int) -> bool:
+        for each in self._ends[time_ns]:  # noqa: SIM110 - twice as fast as any()
             if each.ends_ns == time_ns:
                 return True
         return False

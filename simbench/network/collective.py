@@ -103,37 +103,51 @@ class Reduce(Collective):
     """Everybody has a vector; in the end the first has the sum of all."""
 
 
+class Plan:
+    """The messages of a collective, and who waits for whom: worked out once for many exchanges."""
+
+    def __init__(self, messages: Sequence[PointToPoint]) -> None:
+        """Plan ``messages``, each behind those that it waits for."""
+        self.messages = messages
+        self.waits_for = [len(each.after) for each in messages]
+        followers: list[list[int]] = [[] for _ in messages]
+        for index, message in enumerate(messages):
+            for before in message.after:
+                followers[before].append(index)
+        # Of tuples of numbers, unlike lists, Python's garbage collector takes no notice.
+        self.followers = [tuple(each) for each in followers]
+        """Which messages wait for each, among others."""
+        self.first = [index for index, count in enumerate(self.waits_for) if not count]
+        """Those that wait for nothing."""
+
+
 class Exchange:
     """The messages of one collective under way: each starts when what it waits for has arrived."""
 
     def __init__(
         self,
         carrier: Carrier,
-        messages: Sequence[PointToPoint],
+        plan: Plan,
         finished: Callable[[], None],
         *,
-        started: Callable[[int], None] = lambda _: None,
-        arrived: Callable[[int], None] = lambda _: None,
+        started: Callable[[int], None] | None = None,
+        arrived: Callable[[int], None] | None = None,
     ) -> None:
-        """Start ``messages`` by ``carrier``.
+        """Start the messages of ``plan`` by ``carrier``.
 
         Args:
             carrier: who carries them.
-            messages: what is to be carried, each behind those that it waits for.
+            plan: what is to be carried.
             finished: called when the last has arrived; at once if there are none.
             started: called with a message's index when it starts.
             arrived: called with a message's index when it arrives, before what waits for it starts.
         """
         self._carrier = carrier
-        self._messages = messages
+        self._messages, self._followers = plan.messages, plan.followers
         self._finished, self._started, self._arrived = finished, started, arrived
-        self._left = len(messages)
-        self._waits_for = [len(message.after) for message in messages]
-        self._followers: list[list[int]] = [[] for _ in messages]
-        for index, message in enumerate(messages):
-            for before in message.after:
-                self._followers[before].append(index)
-        self._ready = deque(index for index, count in enumerate(self._waits_for) if not count)
+        self._left = len(plan.messages)
+        self._waits_for = plan.waits_for.copy()
+        self._ready = deque(plan.first)
         self._starting = False
         self._start_ready()
 
@@ -142,17 +156,15 @@ class Exchange:
         if self._starting:
             return
         self._starting = True
-        carry = self._carrier.carry
-        while self._ready:
-            index = self._ready.popleft()
-            message = self._messages[index]
-            self._started(index)
-            carry(
-                message.sender,
-                message.receiver,
-                message.num_bytes + message.extra_bytes,
-                partial(self._arrive, index),
-                message.hops_in_turn,
+        ready = self._ready
+        while ready:
+            index = ready.popleft()
+            sender, receiver, num_bytes, _, _, _, hops_in_turn, extra_bytes = self._messages[index]
+            if self._started is not None:
+                self._started(index)
+            arrive = partial(self._arrive, index)
+            self._carrier.carry(
+                sender, receiver, num_bytes + extra_bytes, arrive, hops_in_turn
             )
         self._starting = False
         if not self._left:
@@ -160,12 +172,15 @@ class Exchange:
 
     def _arrive(self, index: int) -> None:
         self._left -= 1
-        self._arrived(index)
+        if self._arrived is not None:
+            self._arrived(index)
+        waits_for = self._waits_for
         for follower in self._followers[index]:
-            self._waits_for[follower] -= 1
-            if not self._waits_for[follower]:
+            waits_for[follower] = left = waits_for[follower] - 1
+            if not left:
                 self._ready.append(follower)
-        self._start_ready()
+        if self._ready or not self._left:
+            self._start_ready()
 
 
 def seconds(
@@ -200,7 +215,7 @@ def seconds_on(network: Network, messages: Sequence[PointToPoint], seed: int = 0
     ended: list[int] = []
     fabric = Fabric(clock, network.topology, network.num_nodes, seed=seed)
     carrier = network.topology.transport.carrier(fabric, seed)
-    Exchange(carrier, messages, lambda: ended.append(clock.now_ns))
+    Exchange(carrier, Plan(messages), lambda: ended.append(clock.now_ns))
     clock.run()
     assert ended, "messages wait for each other in a circle"
     return ended[0] / 1e9

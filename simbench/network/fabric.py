@@ -2,14 +2,14 @@
 
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from simpy.events import Event
 
 from simbench.clock import Clock
 from simbench.network.agenda import Agenda
-from simbench.network.flow import Flow, Route, SharedLink, whole_weight
+from simbench.network.flow import Aggregate, Flow, Route, SharedLink, whole_weight
 from simbench.network.latency_jitter import LatencyJitter
 from simbench.network.sharing import Sharing
 from simbench.network.topology import Network, NoRouteError, Path, Topology
@@ -58,7 +58,6 @@ class Fabric:
         num_bytes: int,
         finished: Callable[[], Any],
         hops_in_turn: int = 1,
-        *,
         weight: float = 1.0,
         cap_bps: int | None = None,
         delay_ns: int = 0,
@@ -83,7 +82,7 @@ class Fabric:
             cut: called instead of ``finished``, with the bytes that haven't arrived, when a link
                 or a node fails; a flow without it must not meet a failure.
         """
-        route = self.route(sender, receiver, way)
+        route = self._routes.get((sender, receiver, way)) or self._find(sender, receiver, way)
         flow = Flow(
             self._num_flows,
             route,
@@ -253,20 +252,23 @@ class Fabric:
 
     # -- moments
 
-    def _happen(self, now_ns: int) -> None:
-        ends, begins = self._agenda.due(now_ns)
+    def _happen(
+        self, now_ns: int, ends: Sequence[Flow | Aggregate], begins: Sequence[Flow]
+    ) -> bool:
+        """Let flows end and begin; return whether rates are still to be worked out."""
+        sharing = self._sharing
         through = []
         for each in ends:
             # It may have changed its mind since this was noted.
             if each.ends_ns == now_ns:
                 if isinstance(each, Flow):
-                    self._sharing.leave(each, now_ns)
+                    sharing.leave(each, now_ns)
                     through.append(each)
                 else:
-                    through += self._sharing.end(each, now_ns)
+                    through += sharing.end(each, now_ns)
         for flow in begins:
             if flow.num_bytes:
-                self._sharing.join(flow, now_ns)
+                sharing.join(flow, now_ns)
             else:
                 through.append(flow)
         if len(through) > 1:
@@ -274,13 +276,14 @@ class Fabric:
         for flow in through:
             flow.route.num_bytes += flow.num_bytes
             flow.finished()
-        if self._sharing.dirty and not self._settling:
+        if sharing.dirty and not self._settling:
             next_ns = self._clock.next_ns
             if next_ns is None or next_ns > now_ns:
                 # Nothing else happens at this moment.
-                self._sharing.settle(now_ns)
+                sharing.settle(now_ns)
             else:
                 self._settle_last()
+        return self._settling
 
     def _settle_last(self) -> None:
         """See to it that rates are worked out after all that happens now, if they must be."""
@@ -293,6 +296,7 @@ class Fabric:
     def _settle(self, _: Event) -> None:
         self._settling = False
         self._sharing.settle(self._clock.now_ns)
+        self._agenda.go_on()
 
 
 def _tell_loss(flow: Flow, bytes_left: int) -> None:

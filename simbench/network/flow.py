@@ -172,7 +172,7 @@ class Flow:
         self.route = route
         self.links = route.links
         self.num_bytes = num_bytes
-        self.weight = whole_weight(weight)
+        self.weight = ONE if weight == 1.0 else whole_weight(weight)
         self.cap_bps = cap_bps
         self.finished = finished
         self.cut = cut
@@ -268,7 +268,8 @@ class Aggregate:
         heapq.heappush(self.queue, (flow.tag, flow.ticket, flow))
         self.weight += flow.weight
         self.num_flows += 1
-        self.least_limit = min(self.least_limit, limit)
+        if limit < self.least_limit:
+            self.least_limit = limit
 
     def remove(self, flow: Flow, now_ns: int) -> None:
         """Let ``flow`` go; what it has left must be asked for before."""
@@ -291,7 +292,7 @@ class Aggregate:
 
     def done(self, now_ns: int) -> list[Flow]:
         """Return the flows that are through at ``now_ns``; they stay until they are removed."""
-        served = self.served_at(now_ns + _ROUNDING_NS)
+        served = self.served + self.level * (now_ns + _ROUNDING_NS - self.since_ns) / 1e9
         through = []
         queue = self.queue
         while queue:
@@ -314,8 +315,8 @@ class Aggregate:
             tag, ticket, flow = queue[0]
             if flow.aggregate is self and flow.ticket == ticket:
                 if level:
-                    left = max(0.0, tag - self.served)
-                    self.ends_ns = now_ns + ends_after_ns(left, level)
+                    left = tag - self.served
+                    self.ends_ns = now_ns + (ends_after_ns(left, level) if left > 0 else 1)
                 break
             heapq.heappop(queue)
 

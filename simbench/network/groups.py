@@ -6,6 +6,11 @@ from typing import Any
 from simbench.network.flow import NEVER, Aggregate, Flow, SharedLink, ends_after_ns
 
 
+def contended_links(flow: Flow) -> tuple[SharedLink, ...]:
+    """Return the links on the way of ``flow`` on which it may have to share."""
+    return tuple([link for link in flow.links if link.contended])
+
+
 class Groups:
     """Every flow under way either takes its limit or shares in an aggregate."""
 
@@ -16,12 +21,11 @@ class Groups:
         """Contended links on which something has changed since rates were worked out."""
         self._aggregates: dict[tuple[SharedLink, ...], Aggregate] = {}
 
-    def place(self, flow: Flow, now_ns: int) -> None:
-        """Put a flow whose bits are up to date among those like it.
+    def place(self, flow: Flow, links: tuple[SharedLink, ...], now_ns: int) -> None:
+        """Put a flow whose bits are up to date among those like it: over contended ``links``.
 
         Where it begins is a guess: filling puts right what isn't.
         """
-        links = tuple([link for link in flow.links if link.contended])
         aggregate = self._aggregates.get(links)
         if aggregate is None:
             if links:
@@ -52,7 +56,7 @@ class Groups:
 
     def share(self, flow: Flow, now_ns: int) -> None:
         """Let ``flow`` share its contended links with the aggregate of those like it."""
-        links = tuple([link for link in flow.links if link.contended])
+        links = contended_links(flow)
         aggregate = self._aggregates.get(links)
         if aggregate is None:
             aggregate = self._aggregates[links] = Aggregate(links, now_ns)

@@ -24,7 +24,7 @@ from simbench.network.flow import (
     ends_after_ns,
     whole_weight,
 )
-from simbench.network.groups import Groups
+from simbench.network.groups import Groups, contended_links
 
 
 class Sharing:
@@ -82,17 +82,17 @@ class Sharing:
         flow.since_ns = now_ns
         if flow.route.bursts:
             _pass_at_once(flow, now_ns)
-        slowed = False
+        contended = []
         for link in flow.links:
-            link.demand_bps += limit_bps
+            link.demand_bps = demand_bps = link.demand_bps + limit_bps
             if link.contended:
-                slowed = True
-            elif link.demand_bps > link.rate_bps:
+                contended.append(link)
+            elif demand_bps > link.rate_bps:
                 self._regroup(link, now_ns, contended=True)
-                slowed = True
+                contended.append(link)
             link.flows[flow] = None
-        if slowed:
-            self._groups.place(flow, now_ns)
+        if contended:
+            self._groups.place(flow, tuple(contended), now_ns)
         elif limit_bps:
             flow.ends_ns = now_ns + ends_after_ns(flow.bits_left, limit_bps)
             self._foreseen(flow)
@@ -167,7 +167,7 @@ class Sharing:
         link.level = math.inf
         self.dirty.pop(link, None)
         for flow in flows:
-            self._groups.place(flow, now_ns)
+            self._groups.place(flow, contended_links(flow), now_ns)
 
     # -- how fast they are
 
@@ -175,7 +175,7 @@ class Sharing:
         """Work out the rates around what has changed."""
         for link in list(self.dirty):
             # Half, so that a link at the edge doesn't change sides with every flow.
-            if link.contended and 2 * link.demand_bps <= link.rate_bps:
+            if 2 * link.demand_bps <= link.rate_bps:
                 self._regroup(link, now_ns, contended=False)
         region: dict[SharedLink, None] = {}
         for link in self.dirty:
@@ -196,8 +196,10 @@ class Sharing:
         if len(link.aggregates) != 1:
             return False
         (aggregate,) = link.aggregates
+        if len(aggregate.links) != 1:
+            return False
         level = (link.rate_bps - link.at_limit_bps) / aggregate.weight
-        if len(aggregate.links) != 1 or not link.greatest_limit <= level <= aggregate.least_limit:
+        if not link.greatest_limit <= level <= aggregate.least_limit:
             return False
         link.level = level
         aggregate.bottleneck = link

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from simbench.clock import Clock
-from simbench.network.collective import Collective, Exchange, PointToPoint, seconds
+from simbench.network.collective import Collective, Exchange, Plan, PointToPoint, seconds
 from simbench.network.collective_laws import check_collective, check_flows, check_messages, follow
 from simbench.network.collectives.all_reduce.colocated_servers import ColocatedServers
 from simbench.network.collectives.all_reduce.double_binary_tree import DoubleBinaryTree, double_tree
@@ -214,7 +214,7 @@ def test_messages_start_when_what_they_wait_for_has_arrived():
 
     Exchange(
         fabric,
-        messages,
+        Plan(messages),
         lambda: events.append(("finished", clock.now_ns)),
         started=lambda index: events.append(("started", index, clock.now_ns)),
         arrived=lambda index: events.append(("arrived", index, clock.now_ns)),
@@ -241,6 +241,6 @@ def test_long_chains_that_take_no_time_do_not_recurse():
 def test_nothing_to_send_is_finished_at_once():
     clock, finished = Clock(), []
 
-    Exchange(Fabric(clock, Star(), 2), [], lambda: finished.append(True))
+    Exchange(Fabric(clock, Star(), 2), Plan([]), lambda: finished.append(True))
 
     assert finished == [True]
