@@ -5,8 +5,9 @@ leaving ``yield`` out means "in the background". What words hand on are Values, 
 tensors: a strategy never sees a tensor or a wall clock.
 """
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,12 +17,8 @@ from simbench.clock import Clock
 from simbench.cluster.backward import out_ns
 from simbench.cluster.processor import Processor, Release
 from simbench.execution.values import Recipe, Value
-from simbench.learning.training import Training
 from simbench.mailbox import Mail, Mailbox, Receive
-from simbench.network.collective import AllReduce, Exchange, Plan
-from simbench.network.fabric import Fabric
-from simbench.network.transport import Carrier
-from simbench.records import Message
+from simbench.world import AllReduceUnderWay, World
 
 Steps = Generator[Event, Any, Any]
 """What a strategy's methods are: generators of events to wait for."""
@@ -49,70 +46,6 @@ class Work(Event):
         """What comes out on the way, in the order of coming out; each event's value is a piece."""
 
 
-@dataclass
-class AllReduceUnderWay:
-    """An all-reduce that some nodes have joined and others haven't."""
-
-    joined: dict[int, Recipe] = field(default_factory=dict)
-    waiting: dict[int, Event] = field(default_factory=dict)
-
-
-Publish = Callable[["Node", Value, int, int | None, int], None]
-
-
-@dataclass
-class World:
-    """What the nodes of one run share: the clock, the network and the books, but no model."""
-
-    clock: Clock
-    fabric: Fabric
-    carrier: Carrier
-    """Who brings messages over the fabric, whatever fails on it."""
-    all_reduce: AllReduce
-    servers: range
-    """Machines beside the workers: the strategy's own, or those of its all-reduce."""
-    training: Training
-    num_workers: int
-    server: int | None
-    step_ns: Callable[[int, int], int]
-    """(rank, step) -> virtual time of that gradient."""
-    backward_share: Callable[[int], float]
-    """Rank -> last share of that time, in which the gradient comes out."""
-    worked: Callable[[int, int, int], None]
-    publish: Publish
-    observe: Callable[[Recipe], Any]
-    messages: list[Message] = field(default_factory=list)
-    arrivals: dict[int, int] = field(default_factory=dict)
-    """Message number -> when it arrived."""
-    payload_bytes: int = 0
-    meetings: dict[tuple[str, int], AllReduceUnderWay] = field(default_factory=dict)
-    planned: dict[tuple[int, tuple[int, ...]], Plan] = field(default_factory=dict)
-    """What all-reduces send, by size and ranks: it needn't be worked out again."""
-    nodes: list["Node"] = field(default_factory=list)
-
-    @property
-    def num_unread(self) -> int:
-        """How many messages have arrived and found no reader, by now."""
-        return sum(len(node.mailbox.unread) for node in self.nodes)
-
-    def post(self, sender: int, receiver: int, tag: str, num_bytes: int) -> int:
-        """Enter a message in the books and return its number."""
-        number = len(self.messages)
-        now_ns = self.clock.now_ns
-        self.messages.append(Message("", 0, number, sender, receiver, tag, num_bytes, now_ns, None))
-        self.payload_bytes += num_bytes
-        return number
-
-    def plan(self, num_bytes: int, ranks: tuple[int, ...]) -> Plan:
-        """Return what an all-reduce among ``ranks`` sends."""
-        found = self.planned.get((num_bytes, ranks))
-        if found is None:
-            among = (*ranks, *self.servers)
-            found = Plan(self.all_reduce.transfers(num_bytes, among, self.fabric.network))
-            self.planned[num_bytes, ranks] = found
-        return found
-
-
 class Node:
     """One machine: a worker, the server, or both."""
 
@@ -120,12 +53,14 @@ class Node:
         self.rank = rank
         self.workers = range(world.num_workers)
         self.mailbox = Mailbox(world.clock)
+        assert rank == len(world.mailboxes), "nodes are made in the order of ranks"
+        world.mailboxes.append(self.mailbox)
         self._world = world
         self._clock = world.clock
         self._training = world.training
         self.processor = Processor(world.clock, rank, world.worked)
         self._steps_begun = 0
-        self._meetings_joined: dict[str, int] = {}
+        self._meetings_joined: Counter[tuple[str, tuple[int, ...]]] = Counter()
 
     # -- who is there
 
@@ -204,13 +139,12 @@ class Node:
         # What a node keeps on itself crosses no link and is no traffic.
         num_bytes = sum(value.num_bytes for value in values) if to != self.rank else 0
         number = world.post(self.rank, to, tag, num_bytes)
-        receiver = world.nodes[to]
 
         def deliver(_: Event) -> None:
             world.arrivals[number] = self._clock.now_ns
-            held = [receiver.hold(recipe) for recipe in recipes]
+            held = [self._training.graph.hold(recipe, to) for recipe in recipes]
             content = held[0] if isinstance(body, Value) else tuple(held)
-            receiver.mailbox.put(Mail(self.rank, tag, content))
+            world.mailboxes[to].put(Mail(self.rank, tag, content))
 
         def arrive() -> None:
             arrival = Event(self._clock)
@@ -232,20 +166,26 @@ class Node:
         yield self._clock.all_of(receipts)
         return [receipt.mail for receipt in receipts]
 
-    def all_reduce(self, vector: Value, tag: str = "all_reduce") -> Event:
-        """Join the workers' next all-reduce under ``tag``; the event's value is the mean.
+    def all_reduce(
+        self, vector: Value, tag: str = "all_reduce", among: Sequence[int] | None = None
+    ) -> Event:
+        """Join the next all-reduce of ``among`` under ``tag``; the event's value is the mean.
 
-        It starts when the last worker has joined and takes what the chosen algorithm takes.
+        It starts when the last of them has joined and takes what the chosen algorithm takes.
+        ``among`` are ranks, this node's with them; all workers by default.
         """
         world = self._world
-        count = self._meetings_joined.get(tag, 0)
-        self._meetings_joined[tag] = count + 1
-        meeting = world.meetings.setdefault((tag, count), AllReduceUnderWay())
+        ranks = tuple(self.workers) if among is None else tuple(sorted(among))
+        assert self.rank in ranks, "who joins takes part"
+        count = self._meetings_joined[tag, ranks]
+        self._meetings_joined[tag, ranks] += 1
+        key = tag, ranks, count
+        meeting = world.meetings.setdefault(key, AllReduceUnderWay(ranks))
         meeting.joined[self.rank] = self._own(vector)
         done = meeting.waiting[self.rank] = Event(self._clock)
-        if len(meeting.joined) == world.num_workers:
-            del world.meetings[tag, count]
-            _begin(world, meeting, tag)
+        if not meeting.absent:
+            del world.meetings[key]
+            world.begin(meeting, tag)
         return done
 
     def all_reduce_buckets(
@@ -359,7 +299,7 @@ class Node:
         counted in updates, is the model itself.
         """
         self._own(model)
-        self._world.publish(self, model, progress, contributor, staleness)
+        self._world.publish(self.rank, model, progress, contributor, staleness)
 
     # -- whose Value it is
 
@@ -373,25 +313,3 @@ class Node:
             "node only in a message or a collective"
         )
         return value.recipe
-
-
-def _begin(world: World, meeting: AllReduceUnderWay, tag: str) -> None:
-    """Start an all-reduce that everybody has joined."""
-    ranks = tuple(sorted(meeting.joined))
-    mean = world.training.mix([meeting.joined[rank] for rank in ranks], None, ranks[0])
-    plan = world.plan(mean.num_bytes, ranks)
-    numbers = [0] * len(plan.messages)
-
-    def started(index: int) -> None:
-        each = plan.messages[index]
-        numbers[index] = world.post(each.sender, each.receiver, tag, each.num_bytes)
-
-    def arrived(index: int) -> None:
-        world.arrivals[numbers[index]] = world.clock.now_ns
-
-    def finish() -> None:
-        for rank in ranks:
-            value = world.nodes[rank].hold(mean)
-            world.clock.ready(meeting.waiting[rank], value, receiver=rank, sender=rank, number=0)
-
-    Exchange(world.carrier, plan, finish, started=started, arrived=arrived)

@@ -24,12 +24,13 @@ from simbench.influence import Influence
 from simbench.learning.operations import Bench
 from simbench.learning.training import Training
 from simbench.network.fabric import Fabric
-from simbench.node import Node, World
+from simbench.node import Node
 from simbench.records import Evaluation, Happening, Message, Span, Update
 from simbench.scenario import Scenario
 from simbench.spec import dump_by_contents
 from simbench.surroundings import Surroundings
 from simbench.timeline import spans
+from simbench.world import World
 
 _LOOKAHEAD = 3
 """Evaluations that may be under way at once: enough to keep all cores busy past a boundary."""
@@ -135,19 +136,19 @@ class Simulation:
             publish=self._publish,
             observe=observe or self._refuse_to_observe,
         )
-        self.world.nodes.extend(Node(self.world, rank) for rank in range(self.num_nodes))
+        self.nodes = [Node(self.world, rank) for rank in range(self.num_nodes)]
         initial, _ = self._training.initial(0)
         self._note_version(0, initial)
         if self.surroundings is not None:
             self._let_go_wrong(self.surroundings)
         for rank in range(num_workers):
-            self.clock.process(self.strategy.work(self.world.nodes[rank]))
+            self.clock.process(self.strategy.work(self.nodes[rank]))
         if self.server is not None:
-            self.clock.process(self.strategy.serve(self.world.nodes[self.server]))
+            self.clock.process(self.strategy.serve(self.nodes[self.server]))
 
     def _let_go_wrong(self, surroundings: Surroundings) -> None:
         """Start the conditions: what holds at 0 holds before anybody begins to work."""
-        surroundings.attach([node.processor for node in self.world.nodes])
+        surroundings.attach([node.processor for node in self.nodes])
         for number, condition in enumerate(self.scenario.conditions):
             kind, workers = condition.kind, self.scenario.cluster.nodes
             influence = Influence(surroundings, kind, number, self.seed, workers)
@@ -201,7 +202,7 @@ class Simulation:
         """Return what every node was doing from 0 to ``end_ns``."""
         unfinished = [
             (node.rank, node.processor.busy_since_ns, end_ns)
-            for node in self.world.nodes
+            for node in self.nodes
             if node.processor.busy_since_ns is not None
         ]
         work = [*self.work, *unfinished]
@@ -220,31 +221,30 @@ class Simulation:
         """Return who waits for whom, for people."""
         waiting = [
             f"node {node.rank} for {reader}"
-            for node in self.world.nodes
+            for node in self.nodes
             for reader in node.mailbox.readers
         ]
-        for (tag, _), meeting in self.world.meetings.items():
-            absent = [rank for rank in range(self.world.num_workers) if rank not in meeting.joined]
+        for (tag, _, _), meeting in self.world.meetings.items():
             waiting += [
-                f"node {rank} for nodes {absent} to join {tag!r}" for rank in meeting.joined
+                f"node {rank} for nodes {meeting.absent} to join {tag!r}" for rank in meeting.joined
             ]
         if self.surroundings is not None:
             waiting += self.surroundings.complaints()
         return "; ".join(waiting) or "every process has ended"
 
     def _publish(
-        self, node: Node, model: Value, progress: int, contributor: int | None, staleness: int
+        self, rank: int, model: Value, progress: int, contributor: int | None, staleness: int
     ) -> None:
         if self.ended_by is not None:
             return
         wanted = self._is_evaluated(progress)
         recipe = model.recipe
         # A worker that counts steps publishes its own replica; anything else is the model itself.
-        is_replica = node.rank != self.server and self.strategy.counts == "steps"
+        is_replica = rank != self.server and self.strategy.counts == "steps"
         if is_replica:
             replicas = self._replicas.setdefault(progress, {})
             # A replica that won't be evaluated must not be kept alive.
-            replicas[node.rank] = recipe if wanted else None
+            replicas[rank] = recipe if wanted else None
             if len(replicas) < self.world.num_workers:
                 return
             del self._replicas[progress]

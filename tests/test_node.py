@@ -362,7 +362,7 @@ def test_at_the_same_nanosecond_nothing_is_lost(stage, racer_rank, work_first):
     assert [at_ns for name, at_ns in log if name == "news"] == [20, 60, 100]
     # In the clock's order, work comes from the node itself: before a sender of higher rank.
     assert ("work" in dict(log)) == (racer_rank == 0)
-    assert simulation.world.nodes[racer_rank].mailbox.unread == []
+    assert simulation.nodes[racer_rank].mailbox.unread == []
 
 
 def test_a_message_that_goes_back_stays_before_those_that_came_later(stage):
@@ -445,7 +445,7 @@ def test_whatever_races_every_message_is_read_once(stage, rounds, receiver):
     simulation = stage(only(receiver, racer, sender), nodes=3)
 
     assert len(log) == 2 * len(rounds)
-    assert simulation.world.nodes[receiver].mailbox.unread == []
+    assert simulation.nodes[receiver].mailbox.unread == []
 
 
 def test_one_process_can_do_several_things_at_once(stage):
