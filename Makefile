@@ -15,7 +15,8 @@ test: $(VENV)/.ready  ## Pass all checks and tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile -m "not ray"
+	$(BIN)/pytest -m ray
 
 reference: $(VENV)/.ready  ## Make the committed run and report of the quickstart anew
 	$(BIN)/python scripts/reference.py

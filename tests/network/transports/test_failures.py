@@ -28,7 +28,7 @@ SECOND = 10**9
 STRATEGIES = {
     "asynchronous": Asynchronous(),
     "averaging": Averaging(),
-    "overlapped": Averaging(combine="gradients", bucket=10_000),
+    "overlapped": Averaging(combine="gradients", bucket=50_000),
     "parameter server": ParameterServer(server=0),
 }
 
