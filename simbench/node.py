@@ -17,6 +17,7 @@ from simbench.clock import Clock
 from simbench.cluster.backward import out_ns
 from simbench.cluster.processor import Processor, Release
 from simbench.execution.values import Recipe, Value
+from simbench.learning.optimizer import Optimizer
 from simbench.mailbox import Mail, Mailbox, Receive
 from simbench.world import AllReduceUnderWay, World
 
@@ -237,15 +238,24 @@ class Node:
         parameters, optimizer = self._training.initial(self.rank)
         return State(self.hold(parameters), self.hold(optimizer))
 
-    def step(self, state: State, gradient: Value) -> State:
-        """Return the state after one step of the optimiser; its time is part of the gradient's."""
-        return self._stepped(state, self._own(gradient))
+    def fresh_state(self, parameters: Value) -> State:
+        """Return ``parameters`` with an optimiser that hasn't stepped."""
+        self._own(parameters)
+        return State(parameters, self.hold(self._training.fresh_state(self.rank)))
 
-    def _stepped(self, state: State, gradient: Recipe) -> State:
-        parameters, optimizer = self._training.step(
-            self._own(state.parameters), self._own(state.optimizer), gradient, self.rank
+    def step(self, state: State, gradient: Value, optimizer: Optimizer | None = None) -> State:
+        """Return the state after one step of an optimiser, by default that of the task.
+
+        It costs no virtual time: that of the task's is part of the gradient's, and another one
+        steps seldom.
+        """
+        return self._stepped(state, self._own(gradient), optimizer)
+
+    def _stepped(self, state: State, gradient: Recipe, optimizer: Optimizer | None = None) -> State:
+        parameters, memory = self._training.step(
+            self._own(state.parameters), self._own(state.optimizer), gradient, self.rank, optimizer
         )
-        return State(self.hold(parameters), self.hold(optimizer))
+        return State(self.hold(parameters), self.hold(memory))
 
     def cut(self, vector: Value, piece_bytes: int) -> list[Value]:
         """Return the pieces of ``vector``, from its beginning to its end.

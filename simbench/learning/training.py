@@ -29,7 +29,9 @@ class Training:
         self._initial = Initial(bench)
         self._fresh_state = FreshState()
         self._gradient = Gradient(bench)
-        self._step = Step(bench, optimizer)
+        self._bench = bench
+        self._optimizer = optimizer
+        self._steps: dict[Optimizer, Step] = {}
         self._part = EvaluatePart(bench)
         self._evaluation = Evaluation(bench)
         self._items = (Item(0), Item(1))
@@ -38,20 +40,29 @@ class Training:
 
     def initial(self, home: int) -> tuple[Recipe, Recipe]:
         """Return the first parameters and the optimiser's state before any step."""
-        return (
-            self._vector(self._initial, (), (), home),
-            self.graph.recipe(self._fresh_state, home=home),
-        )
+        return self._vector(self._initial, (), (), home), self.fresh_state(home)
 
     def gradient(self, parameters: Recipe, rank: int, step: int) -> Recipe:
         """Return the gradient of node ``rank``'s batch number ``step``."""
         return self._vector(self._gradient, (parameters,), (rank, step), rank)
 
+    def fresh_state(self, home: int) -> Recipe:
+        """Return the state of any optimiser before its first step."""
+        return self.graph.recipe(self._fresh_state, home=home)
+
     def step(
-        self, parameters: Recipe, state: Recipe, gradient: Recipe, home: int
+        self,
+        parameters: Recipe,
+        state: Recipe,
+        gradient: Recipe,
+        home: int,
+        optimizer: Optimizer | None = None,
     ) -> tuple[Recipe, Recipe]:
-        """Return the parameters and the optimiser's state after one step."""
-        both = self.graph.recipe(self._step, (parameters, state, gradient), home=home)
+        """Return the parameters and the optimiser's state after one step, by default the task's."""
+        chosen = optimizer or self._optimizer
+        if chosen not in self._steps:
+            self._steps[chosen] = Step(self._bench, chosen)
+        both = self.graph.recipe(self._steps[chosen], (parameters, state, gradient), home=home)
         return (
             self._vector(self._items[0], (both,), (), home),
             self.graph.recipe(self._items[1], (both,), home=home),
