@@ -10,7 +10,8 @@ a message, from the rows between two nodes of the same configuration. Nothing is
 """
 
 import csv
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -19,7 +20,7 @@ import published
 import typer
 from calibration import Calibration
 from measured_links import PUBLIC, Row, read
-from predictions import predict
+from predictions import UnknownOperationError, predict
 from rich.console import Console
 from rich.table import Table
 from textbook import textbook_s
@@ -62,12 +63,11 @@ def main(
     ] = None,
 ) -> None:
     """Predict every row, write the predictions, and print how far off they are."""
-    rows = read(file)
-    calibration = Calibration(rows)
-    judged = [
-        Judged(row, predict(row, calibration.overhead_ns(row)), textbook_s(row, rows))
-        for row in rows
-    ]
+    try:
+        rows = read(file)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    judged = list(judge(rows))
     if predictions is not None:
         write(predictions, judged)
     # Wide enough for its tables where it isn't read on a terminal.
@@ -79,6 +79,18 @@ def main(
     console.print(worst(scored))
     console.print("\nPublished, simbench, ratio\n")
     published.main()
+
+
+def judge(rows: Sequence[Row]) -> Iterator[Judged]:
+    """Yield every row with what is predicted; tell of those that nobody knows how to predict."""
+    calibration = Calibration(rows)
+    for row in rows:
+        try:
+            predicted = predict(row, calibration.overhead_ns(row))
+        except UnknownOperationError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        yield Judged(row, predicted, textbook_s(row, rows))
 
 
 def is_scored(row: Row) -> bool:

@@ -27,6 +27,11 @@ GLOO_OVERHEAD_NS = 100_000
 """What gloo's threads take to hand over a message; one value for all cases."""
 GLOO_GAP_NS = 50_000
 """What they take between two messages in turn; one value for all cases."""
+COLUMNS = (
+    *("config", "topology", "n", "rate_mbit", "latency_ms", "trunk_mbit"),
+    *("op", "bytes", "median_s", "accept"),
+)
+"""Those that are read."""
 SIZES = {"K": 2**10, "M": 2**20}
 
 
@@ -70,8 +75,17 @@ class Row(NamedTuple):
 
 
 def read(path: Path) -> list[Row]:
-    """Return the rows of ``path``."""
+    """Return the rows of ``path``.
+
+    Raises:
+        ValueError: there is no such file, or a column is missing.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {str(path)!r}")
     table = pd.read_csv(path, dtype={"rate_mbit": str, "latency_ms": str})
+    lacking = [column for column in COLUMNS if column not in table]
+    if lacking:
+        raise ValueError(f"{path}: no column {', '.join(lacking)}; expected {', '.join(COLUMNS)}")
     table["trunk_mbit"] = table["trunk_mbit"].fillna(0)
     return [
         Row(

@@ -35,6 +35,10 @@ SEEDS = range(5)
 """A loop is run with each, and the median counts."""
 
 
+class UnknownOperationError(ValueError):
+    """Something was measured that this file doesn't know."""
+
+
 class Loop(NamedTuple):
     """What a run of an asynchronous loop gave."""
 
@@ -51,7 +55,7 @@ def predict(row: Row, overhead_ns: int) -> float:
         overhead_ns: what a message takes between two nodes beside latency and transfer.
 
     Raises:
-        ValueError: the operation is unknown.
+        UnknownOperationError: nobody knows what was measured.
     """
     what = row.operation
     if what.startswith("async_") or what == "train_async_comm":
@@ -59,7 +63,7 @@ def predict(row: Row, overhead_ns: int) -> float:
         loops = [_loop(topology, row, seed) for seed in SEEDS]
         field = "round_comm_s" if what == "train_async_comm" else what.removeprefix("async_")
         if field not in Loop._fields:
-            raise ValueError(f"{row.config}: unknown operation {row.op!r}")
+            raise UnknownOperationError(f"{row.config}: unknown operation {row.op!r}")
         return statistics.median(getattr(loop, field) for loop in loops)
     gloo = what in GLOO or what in ("gloo_p2p", "ring_isend")
     # One shot is as likely to drift one way as the other.
@@ -94,7 +98,7 @@ def _flows(row: Row) -> list[PointToPoint]:
     """Return flows that begin at once, from their sizes in the name."""
     kind, *words = row.operation.split("_")
     try:
-        if kind == "rtt2":
+        if kind.startswith("rtt"):
             named = [word.split(":") for word in words]
             return [PointToPoint(int(node[1:]), 0, _size(size)) for node, size in named]
         if words[0] == "mixed":
@@ -107,7 +111,7 @@ def _flows(row: Row) -> list[PointToPoint]:
             ]
     except (IndexError, KeyError, ValueError):
         pass
-    raise ValueError(f"{row.config}: unknown operation {row.op!r}")
+    raise UnknownOperationError(f"{row.config}: unknown operation {row.op!r}")
 
 
 def _size(text: str) -> int:

@@ -91,3 +91,11 @@ def test_an_unknown_operation_is_an_error_that_names_it():
 
     with pytest.raises(ValueError, match="unknown operation 'all_to_all'"):
         predict(row, 0)
+
+
+def test_a_file_without_a_column_is_refused_by_name(tmp_path):
+    measured = tmp_path / "short.csv"
+    measured.write_text("config,op,bytes\ns2,p2p,1\n")
+
+    with pytest.raises(ValueError, match="no column topology, n, rate_mbit"):
+        read(measured)
