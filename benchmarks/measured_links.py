@@ -133,7 +133,7 @@ def network(row: Row, overhead_ns: int, *, gloo: bool, drift: float) -> Topology
         "bandwidth": rates_bps,
         # From node to node it is that of two links.
         "latency": tuple(round(2e6 * latency) for latency in row.latencies_ms),
-        "burst": round(max(LEAST_BURST_BYTES, BURST_S * min(rates_bps) / 8)),
+        "burst": tuple(_burst_bytes(rate_bps) for rate_bps in rates_bps),
         "transport": transport,
     }
     if row.topology == "star":
@@ -143,5 +143,14 @@ def network(row: Row, overhead_ns: int, *, gloo: bool, drift: float) -> Topology
     per_rack = row.n // 2
     ports_mbit = per_rack * max(row.rates_mbit)
     return LeafSpine(
-        nodes_per_leaf=per_rack, spines=1, oversubscription=ports_mbit / row.trunk_mbit, **fields
+        nodes_per_leaf=per_rack,
+        spines=1,
+        oversubscription=ports_mbit / row.trunk_mbit,
+        trunk_burst=_burst_bytes(row.trunk_mbit * 1e6),
+        **fields,
     )
+
+
+def _burst_bytes(rate_bps: float) -> int:
+    """Return the depth of the token bucket of a link."""
+    return round(max(LEAST_BURST_BYTES, BURST_S * rate_bps / 8))

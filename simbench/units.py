@@ -152,6 +152,10 @@ BitsPerSecondEach = Annotated[
     int | tuple[int, ...], *_Quantity(LINK_RATE_BPS, "1 Gbit/s", positive=True).annotations_each()
 ]
 """The rate of every node's link, or a list with one for each: ["1 Gbit/s", "100 Mbit/s"]."""
+NonNegativeBytesEach = Annotated[
+    int | tuple[int, ...], *_Quantity(SIZE_BYTES, "64 KiB", positive=False).annotations_each()
+]
+"""A size for all nodes, or a list with one for each: ["0 B", "64 KiB"]."""
 FlopsPerSecond = Annotated[
     int, *_Quantity(COMPUTE_RATE_FLOPS, "2 TFLOP/s", positive=True).annotations()
 ]

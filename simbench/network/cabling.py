@@ -14,6 +14,7 @@ from simbench.units import (
     Nanoseconds,
     NanosecondsEach,
     NonNegativeBytes,
+    NonNegativeBytesEach,
 )
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -82,8 +83,9 @@ class SwitchedTopology(Topology, ABC):
     """Mean extra latency of a message on that way: half of it exponential on each link."""
     loss: ProbabilityEach = 0.0
     """Probability that a packet is lost on a node's link."""
-    burst: NonNegativeBytes = 0
-    """What each link lets through at once after an idle time: the depth of its token bucket."""
+    burst: NonNegativeBytesEach = 0
+    """What each node's link lets through at once, each way, after an idle time: the depth of its
+    token bucket."""
 
     def check(self, num_workers: int, num_servers: int) -> None:
         """Refuse also a list that has a value too few or too many."""
@@ -103,10 +105,11 @@ class SwitchedTopology(Topology, ABC):
         up_bps = _of(self.bandwidth, rank)
         down_bps = up_bps if self.bandwidth_down is None else _of(self.bandwidth_down, rank)
         loss = self.loss[rank] if isinstance(self.loss, tuple) else self.loss
+        burst_bytes = _of(self.burst, rank)
         halves = halved(_of(self.latency, rank), _of(self.jitter, rank))
         return (
-            Link(rank, switch, up_bps, *halves[0], loss, self.burst),
-            Link(switch, rank, down_bps, *halves[1], loss, self.burst),
+            Link(rank, switch, up_bps, *halves[0], loss, burst_bytes),
+            Link(switch, rank, down_bps, *halves[1], loss, burst_bytes),
         )
 
     @property
@@ -124,10 +127,12 @@ class TieredTopology(SwitchedTopology, ABC):
     """Mean of the exponential extra latency of a message from one switch to the next."""
     trunk_loss: Probability = 0.0
     """Probability that a packet is lost between two switches."""
+    trunk_burst: NonNegativeBytes = 0
+    """What a link between two switches lets through at once after an idle time."""
 
     def trunk(self, lower: str, upper: str, rate_bps: int) -> tuple[Link, Link]:
         """Return both directions of a link between two switches."""
-        rest = rate_bps, self.trunk_latency, self.trunk_jitter, self.trunk_loss, self.burst
+        rest = rate_bps, self.trunk_latency, self.trunk_jitter, self.trunk_loss, self.trunk_burst
         return Link(lower, upper, *rest), Link(upper, lower, *rest)
 
 
