@@ -163,9 +163,7 @@ class Exchange:
             if self._started is not None:
                 self._started(index)
             arrive = partial(self._arrive, index)
-            self._carrier.carry(
-                sender, receiver, num_bytes + extra_bytes, arrive, hops_in_turn
-            )
+            self._carrier.carry(sender, receiver, num_bytes + extra_bytes, arrive, hops_in_turn)
         self._starting = False
         if not self._left:
             self._finished()

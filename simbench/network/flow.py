@@ -268,8 +268,7 @@ class Aggregate:
         heapq.heappush(self.queue, (flow.tag, flow.ticket, flow))
         self.weight += flow.weight
         self.num_flows += 1
-        if limit < self.least_limit:
-            self.least_limit = limit
+        self.least_limit = min(self.least_limit, limit)
 
     def remove(self, flow: Flow, now_ns: int) -> None:
         """Let ``flow`` go; what it has left must be asked for before."""
