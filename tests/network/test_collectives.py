@@ -245,7 +245,7 @@ def test_one_plan_serves_exchanges_at_the_same_time():
         )
     clock.run()
 
-    # The second has half a message left when the third begins: on both links it is 500 ns late.
+    # The second has half a message left when the third begins: each is 500 ns late on each link.
     assert ended == [4000, 14_000 + 1000, 14_500 + 1000]
 
 
