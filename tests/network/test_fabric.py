@@ -211,8 +211,8 @@ def test_no_alarm_is_set_before_rates_are_known(monkeypatch):
         fabric.carry(sender, 2, num_bytes, clock.event().succeed, delay_ns=delay_ns)
     clock.run()
 
-    # Alone the first would end after 8 us. It ends after 16, and only once who waits for it has gone
-    # on is it known that the second ends before the third begins.
+    # Alone the first would end after 8 us. It ends after 16, and only once who waits for it has
+    # gone on is it known that the second ends before the third begins.
     assert moments == [8000, 16_000, 32_000, 40_000, 41_000]
 
 
