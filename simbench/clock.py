@@ -6,13 +6,14 @@ rank, sender's rank, message number). What goes wrong then goes wrong after that
 shared is worked out last.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import simpy
 from simpy.events import NORMAL, Event, EventPriority
 
 _AFTERWARDS = 1 << 90
-_LAST = EventPriority(1 << 100)
+_LAST = 1 << 100
 
 
 class Clock(simpy.Environment):
@@ -62,10 +63,29 @@ class Clock(simpy.Environment):
 
     def last(self, event: Event) -> None:
         """Trigger ``event`` after everything else that is ready now."""
-        event._ok, event._value = True, None  # noqa: SLF001 - as in _trigger, without detours
-        self.schedule(event, _LAST)
+        self._trigger(event, None, _LAST, 0)
 
     def _trigger(self, event: Event, value: Any, priority: int, delay_ns: int) -> None:
         # What Event.succeed() does, with a priority of our own and a delay.
         event._ok, event._value = True, value  # noqa: SLF001
         self.schedule(event, priority=EventPriority(priority), delay=delay_ns)
+
+
+class Recurring(Event):
+    """Something that happens again and again, without a new event of SimPy each time.
+
+    It may be due at several moments at once.
+    """
+
+    def __init__(self, clock: Clock, happen: Callable[[], Any]) -> None:
+        """Call ``happen`` whenever it is due; nothing is due yet."""
+        super().__init__(clock)
+        self._ok, self._value = True, None
+        self._happen = happen
+        self._again: list[Callable[[Any], None]] = [self._call]
+        self.callbacks = self._again
+
+    def _call(self, _: Event) -> None:
+        # SimPy has taken the callbacks off, as off an event that happens once.
+        self.callbacks = self._again
+        self._happen()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simpy.events import Event
 
-from simbench.clock import Clock
+from simbench.clock import Clock, Recurring
 
 
 def logged(clock, log, name):
@@ -105,3 +105,31 @@ def test_the_clock_tells_when_the_next_event_is_due(delays_ns):
         clock.timeout(delay_ns)
 
     assert clock.next_ns == (min(delays_ns) if delays_ns else None)
+
+
+def test_what_recurs_happens_at_every_moment_at_which_it_is_due():
+    clock, happened = Clock(), []
+    each = Recurring(clock, lambda: happened.append(clock.now_ns))
+
+    for delay_ns in (5, 2, 9, 2):
+        clock.schedule(each, delay=delay_ns)
+    clock.run()
+    clock.last(each)
+    clock.run()
+
+    assert happened == [2, 2, 5, 9, 9]
+
+
+def test_what_recurs_may_let_itself_happen_again():
+    clock, happened = Clock(), []
+
+    def happen():
+        happened.append(clock.now_ns)
+        if len(happened) < 3:
+            clock.schedule(each, delay=10)
+
+    each = Recurring(clock, happen)
+    clock.schedule(each)
+    clock.run()
+
+    assert happened == [0, 10, 20]

@@ -3,9 +3,9 @@
 import heapq
 from collections.abc import Callable, Sequence
 
-from simpy.events import Event
+from simpy.events import NORMAL
 
-from simbench.clock import Clock
+from simbench.clock import Clock, Recurring
 from simbench.network.flow import NEVER, Aggregate, Flow
 
 _NOTHING = float("inf")
@@ -27,13 +27,14 @@ class Agenda:
         """
         self._clock = clock
         self._happen = happen
+        self._alarm = Recurring(clock, self._ring)
         self._ends: dict[int, list[Flow | Aggregate]] = {}
         self._begins: dict[int, list[Flow]] = {}
         self._times: list[int] = []
         self._next_ns: float = _NOTHING
-        """The alarm that counts."""
+        """When it rings for something that counts."""
         self._alarms: set[int] = set()
-        """All that are set: SimPy can't take one back."""
+        """All moments at which it rings: SimPy can't take one back."""
 
     @property
     def num_alarms(self) -> int:
@@ -92,10 +93,9 @@ class Agenda:
         self._next_ns = time_ns
         if time_ns not in self._alarms:
             self._alarms.add(time_ns)
-            clock = self._clock
-            clock.timeout(time_ns - clock.now_ns).callbacks.append(self._ring)
+            self._clock.schedule(self._alarm, NORMAL, time_ns - self._clock.now_ns)
 
-    def _ring(self, _: Event) -> None:
+    def _ring(self) -> None:
         now_ns = self._clock.now_ns
         self._alarms.discard(now_ns)
         if now_ns != self._next_ns:

@@ -7,7 +7,7 @@ from typing import Any
 
 from simpy.events import Event
 
-from simbench.clock import Clock
+from simbench.clock import Clock, Recurring
 from simbench.network.agenda import Agenda
 from simbench.network.flow import Aggregate, Flow, Route, SharedLink, whole_weight
 from simbench.network.latency_jitter import LatencyJitter
@@ -46,6 +46,7 @@ class Fabric:
             self._agenda.end,
             [link.burst_bytes for link in links],
         )
+        self._settlement = Recurring(clock, self._settle)
         self._settling = False
         self._num_flows = 0
         self._down_links: frozenset[int] = frozenset()
@@ -289,11 +290,9 @@ class Fabric:
         """See to it that rates are worked out after all that happens now, if they must be."""
         if self._sharing.dirty and not self._settling:
             self._settling = True
-            event = Event(self._clock)
-            event.callbacks.append(self._settle)
-            self._clock.last(event)
+            self._clock.last(self._settlement)
 
-    def _settle(self, _: Event) -> None:
+    def _settle(self) -> None:
         self._settling = False
         self._sharing.settle(self._clock.now_ns)
         self._agenda.go_on()

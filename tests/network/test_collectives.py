@@ -234,6 +234,21 @@ def test_messages_start_when_what_they_wait_for_has_arrived():
     ]
 
 
+def test_one_plan_serves_exchanges_at_the_same_time():
+    plan = Plan([PointToPoint(0, 1, 125), PointToPoint(1, 2, 125, (0,))])
+    clock, ended = Clock(), []
+    fabric = Fabric(clock, Star(bandwidth=10**9, latency=1000), 3)
+
+    for start_ns in (0, 10_000, 10_500):
+        clock.timeout(start_ns).callbacks.append(
+            lambda _: Exchange(fabric, plan, lambda: ended.append(clock.now_ns))
+        )
+    clock.run()
+
+    # The second has half a message left when the third begins: each is 500 ns late on each link.
+    assert ended == [4000, 14_000 + 1000, 14_500 + 1000]
+
+
 def test_long_chains_that_take_no_time_do_not_recurse():
     assert seconds(Chain(segment=100), 6400, range(2000), Instant()) == 0
 

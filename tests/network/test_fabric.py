@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simbench.clock import Clock
+from simbench.network.agenda import Agenda
 from simbench.network.fabric import Fabric
 from simbench.network.sharing import Sharing
 from simbench.network.topologies.instant import Instant
@@ -195,6 +196,24 @@ def test_rates_are_worked_out_once_per_instant(monkeypatch):
     arrivals(Star(bandwidth=GBIT, latency=5), 51, [(i, 50, 1000, 0) for i in range(50)])
 
     assert moments == [5, 400_005]
+
+
+def test_no_alarm_is_set_before_rates_are_known(monkeypatch):
+    moments = []
+    set_alarm = Agenda._set_alarm
+    monkeypatch.setattr(
+        Agenda, "_set_alarm", lambda self, ns: (moments.append(ns), set_alarm(self, ns))
+    )
+    clock = Clock()
+    fabric = Fabric(clock, Star(bandwidth=GBIT, latency=0), 3)
+
+    for sender, num_bytes, delay_ns in ((0, 1000, 0), (1, 3000, 0), (0, 125, 40_000)):
+        fabric.carry(sender, 2, num_bytes, clock.event().succeed, delay_ns=delay_ns)
+    clock.run()
+
+    # Alone the first would end after 8 us. It ends after 16, and only once who waits for it has
+    # gone on is it known that the second ends before the third begins.
+    assert moments == [8000, 16_000, 32_000, 40_000, 41_000]
 
 
 def test_flows_that_meet_nobody_need_no_rates(monkeypatch):
