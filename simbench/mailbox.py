@@ -13,20 +13,24 @@ from simbench.clock import Clock
 
 @dataclass(frozen=True)
 class Mail:
-    """What arrived: who sent it, under which tag, and the body."""
+    """What arrived: who sent it, under which tag, the body, and the version that it is about."""
 
     sender: int
     tag: str
     body: Any
+    version: int = 0
 
 
 class Receive(Event):
     """A wait for mail that matches; its value is the ``Mail``."""
 
-    def __init__(self, clock: Clock, tag: str | None, sender: int | None) -> None:
+    def __init__(
+        self, clock: Clock, tag: str | None, sender: int | None, newer_than: int | None = None
+    ) -> None:
         super().__init__(clock)
         self.tag = tag
         self.sender = sender
+        self.newer_than = newer_than
 
     @property
     def mail(self) -> Mail:
@@ -36,7 +40,11 @@ class Receive(Event):
 
     def matches(self, mail: Mail) -> bool:
         """Whether this reader wants ``mail``."""
-        return self.tag in (None, mail.tag) and self.sender in (None, mail.sender)
+        return (
+            self.tag in (None, mail.tag)
+            and self.sender in (None, mail.sender)
+            and (self.newer_than is None or mail.version > self.newer_than)
+        )
 
     def __str__(self) -> str:
         what = "any message" if self.tag is None else f"a message {self.tag!r}"
@@ -56,9 +64,11 @@ class Mailbox:
         if not self._hand_out(mail):
             self.unread.append(mail)
 
-    def receive(self, tag: str | None, sender: int | None) -> Receive:
+    def receive(
+        self, tag: str | None, sender: int | None, newer_than: int | None = None
+    ) -> Receive:
         """Return the event of the oldest matching mail, there already or still to come."""
-        reader = Receive(self._clock, tag, sender)
+        reader = Receive(self._clock, tag, sender, newer_than)
         for mail in self.unread:
             if reader.matches(mail):
                 self.unread.remove(mail)

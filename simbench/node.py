@@ -132,8 +132,13 @@ class Node:
 
     # -- talking
 
-    def send(self, to: int, body: Value | Sequence[Value] | None, tag: str = "") -> None:
-        """Send Values to node ``to``; the message has the size of what it carries."""
+    def send(
+        self, to: int, body: Value | Sequence[Value] | None, tag: str = "", *, version: int = 0
+    ) -> None:
+        """Send Values to node ``to``; the message has the size of what it carries.
+
+        Its ``version`` says what it is about, as the strategy counts it, and costs no bytes.
+        """
         world = self._world
         values = [body] if isinstance(body, Value) else list(body or ())
         recipes = [self._own(value) for value in values]
@@ -145,7 +150,7 @@ class Node:
             world.arrivals[number] = self._clock.now_ns
             held = [self._training.graph.hold(recipe, to) for recipe in recipes]
             content = held[0] if isinstance(body, Value) else tuple(held)
-            world.mailboxes[to].put(Mail(self.rank, tag, content))
+            world.mailboxes[to].put(Mail(self.rank, tag, content, version))
 
         def arrive() -> None:
             arrival = Event(self._clock)
@@ -155,9 +160,14 @@ class Node:
 
         world.carrier.carry(self.rank, to, num_bytes, arrive)
 
-    def receive(self, tag: str | None = None, sender: int | None = None) -> Receive:
-        """Wait for mail with ``tag`` from ``sender``, any where None; the value is the ``Mail``."""
-        return self.mailbox.receive(tag, sender)
+    def receive(
+        self, tag: str | None = None, sender: int | None = None, *, newer_than: int | None = None
+    ) -> Receive:
+        """Wait for mail with ``tag`` from ``sender``, any where None; the value is the ``Mail``.
+
+        With ``newer_than``, only for mail of a later ``version``.
+        """
+        return self.mailbox.receive(tag, sender, newer_than)
 
     def receive_from_each(
         self, senders: Sequence[int], tag: str

@@ -116,6 +116,11 @@ class Scenario(Spec):
                     f"node {place} doesn't exist: {self.cluster.nodes} nodes have the ranks "
                     f"0 to {self.cluster.nodes - 1}",
                 )
+            try:
+                strategy.check(self.cluster.nodes)
+            except ValidationError as error:
+                first = error.errors()[0]
+                raise misfit(("strategies", name, *first["loc"]), first["msg"]) from None
         self._check_data()
         self._check_network()
         self._check_conditions()

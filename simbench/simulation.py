@@ -155,8 +155,8 @@ class Simulation:
             self.clock.process(condition.play(influence))
 
     def samples(self, progress: int) -> int:
-        """Return the training samples behind ``progress``, over all nodes."""
-        per_count = self.scenario.cluster.nodes if self.strategy.counts == "steps" else 1
+        """Return the training samples behind ``progress``, none that was dropped among them."""
+        per_count = self.strategy.batches_per_count(self.scenario.cluster.nodes)
         return progress * per_count * self.scenario.task.batch_size
 
     def advance(self) -> bool:

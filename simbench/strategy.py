@@ -30,6 +30,22 @@ class Strategy(Spec, ABC):
     def server_place(self) -> ServerPlace | None:
         """Where the server runs; None if there is no server."""
 
+    @property
+    def is_order_dependent(self) -> bool:
+        """Whether what it computes depends on who comes first, and so on network and machines."""
+        return self.counts == "updates"
+
+    def check(self, num_workers: int) -> None:
+        """Refuse what can't be done with so many workers.
+
+        Raises:
+            ValidationError: as ``spec.misfit`` makes it, for a key of this strategy.
+        """
+
+    def batches_per_count(self, num_workers: int) -> int:
+        """Return how many workers' batches are behind one count of ``publish``."""
+        return num_workers if self.counts == "steps" else 1
+
     @abstractmethod
     def work(self, node: Node) -> Steps:
         """Be a worker."""
