@@ -1,15 +1,19 @@
 """What a strategy is: what each worker does, and what the server does where there is one."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat
 
+from simbench.learning.optimizer import Optimizer
 from simbench.node import Node, Steps
-from simbench.spec import Spec
+from simbench.spec import OneOf, Spec
 
 ServerPlace = Literal["own_machine"] | NonNegativeInt
 """Where the server runs: on one machine more, with a link like the others, or on a node's."""
+
+OptimizerChoice = Annotated[Optimizer, OneOf("simbench.learning.optimizers")]
+"""An optimiser of the strategy's own, beside the task's."""
 
 
 class Strategy(Spec, ABC):

@@ -1,14 +1,13 @@
 """Synchronous training around one parameter server."""
 
 import itertools
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, model_validator
 
-from simbench.learning.optimizer import Optimizer
 from simbench.node import Node, State, Steps
-from simbench.spec import OneOf, misfit
-from simbench.strategy import ServerPlace, Strategy
+from simbench.spec import misfit
+from simbench.strategy import OptimizerChoice, ServerPlace, Strategy
 
 
 class ParameterServer(Strategy):
@@ -36,7 +35,7 @@ class ParameterServer(Strategy):
     """``own_machine``, or the rank of the worker whose machine and link it shares."""
     backup_workers: NonNegativeInt = 0
     """b: how many of the workers the server doesn't wait for."""
-    optimizer: Annotated[Optimizer, OneOf("simbench.learning.optimizers")] | None = None
+    optimizer: OptimizerChoice | None = None
     """The server's optimiser for the mean gradient; by default that of the task."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"

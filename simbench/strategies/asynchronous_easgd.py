@@ -1,0 +1,79 @@
+"""Elastic averaging, asynchronous: each worker and the server's centre pull at each other."""
+
+import itertools
+from typing import ClassVar, Literal
+
+from pydantic import PositiveFloat, PositiveInt
+
+from simbench.node import Node, Steps
+from simbench.strategy import ServerPlace, Strategy
+
+
+class AsynchronousEASGD(Strategy):
+    """Every ``period`` of its steps, a worker's x and the server's centre c move to each other.
+
+    With alpha the moving rate and lr the learning rate, at a step that ``period`` divides
+
+        x <- x - lr g(x) - alpha (x - c)
+        c <- c + alpha (x - c)
+
+    where every right-hand side is from before; other steps are local. The worker sends x, waits for
+    c as it was when x arrived, and goes on; nobody waits for another worker. Equal workers in
+    lock-step take turns: the paper's round-robin. An update is one local step, so an exchange
+    brings ``period`` of them. Staleness counts the exchanges of others since the worker's last one.
+
+    Source:
+        Zhang, Choromanska, LeCun, "Deep Learning with Elastic Averaging SGD", NeurIPS 2015,
+        arXiv:1412.6651, algorithm 1 (asynchronous EASGD); its alpha is lr rho.
+    """
+
+    kind: Literal["asynchronous_easgd"] = "asynchronous_easgd"
+    period: PositiveInt = 4
+    """Local steps of a worker from one exchange to the next."""
+    moving_rate: PositiveFloat | None = None
+    """alpha; by default 0.9 / N."""
+    server: ServerPlace = "own_machine"
+    """``own_machine``, or the rank of the worker whose machine and link it shares."""
+
+    counts: ClassVar[Literal["steps", "updates"]] = "updates"
+
+    @property
+    def server_place(self) -> ServerPlace:
+        """Where ``server`` says."""
+        return self.server
+
+    def work(self, node: Node) -> Steps:
+        """Step; every ``period`` steps, exchange x for the centre and move towards it."""
+        alpha = self._alpha(node)
+        state = node.initial_state()
+        for step in itertools.count():
+            x = pulled = state.parameters
+            # Before the first step nothing would move: all stand at the centre.
+            if step and step % self.period == 0:
+                node.send(node.server, x, tag="push")
+                model = yield node.receive("model")
+                pulled = node.mix(x, model.body, weights=(1 - alpha, alpha))
+            gradient = yield node.compute_gradient(x)
+            state = node.step(state.with_parameters(pulled), gradient)
+
+    def serve(self, node: Node) -> Steps:
+        """Answer each x with the centre, then move that towards x."""
+        alpha = self._alpha(node)
+        centre = node.initial_state().parameters
+        last = dict.fromkeys(node.workers, 0)
+        for exchange in itertools.count():
+            push = yield node.receive("push")
+            node.send(push.sender, centre, tag="model")
+            centre = node.mix(centre, push.body, weights=(1 - alpha, alpha))
+            staleness = exchange - last[push.sender]
+            last[push.sender] = exchange + 1
+            for update in range(1, self.period + 1):
+                node.publish(
+                    centre,
+                    exchange * self.period + update,
+                    contributor=push.sender,
+                    staleness=staleness,
+                )
+
+    def _alpha(self, node: Node) -> float:
+        return self.moving_rate or 0.9 / len(node.workers)

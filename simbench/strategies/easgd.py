@@ -1,0 +1,57 @@
+"""Elastic averaging, synchronous: replicas and a centre pull at each other."""
+
+import itertools
+from typing import ClassVar, Literal
+
+from pydantic import PositiveFloat, PositiveInt
+
+from simbench.node import Node, Steps
+from simbench.strategy import Strategy
+
+
+class EASGD(Strategy):
+    """Every ``period`` steps, a spring pulls each replica x_i to the centre c, and c to them.
+
+    With alpha the moving rate, lr the learning rate and N workers, at a step that ``period``
+    divides
+
+        x_i <- x_i - lr g_i(x_i) - alpha (x_i - c)
+        c   <- (1 - beta) c + beta 1/N sum_i x_i,    beta = N alpha
+
+    where every right-hand side is from before the step; other steps are local. All workers keep the
+    same c, so one all-reduce of x_i is all that is sent. What is evaluated is c.
+
+    Source:
+        Zhang, Choromanska, LeCun, "Deep Learning with Elastic Averaging SGD", NeurIPS 2015,
+        arXiv:1412.6651, the synchronous form; its alpha is lr rho.
+    """
+
+    kind: Literal["easgd"] = "easgd"
+    period: PositiveInt = 4
+    """Local steps from one pull to the next."""
+    moving_rate: PositiveFloat | None = None
+    """alpha; by default 0.9 / N."""
+
+    counts: ClassVar[Literal["steps", "updates"]] = "steps"
+
+    @property
+    def server_place(self) -> None:
+        """There is no server."""
+        return None
+
+    def work(self, node: Node) -> Steps:
+        """Step; every ``period`` steps, pull at the centre and be pulled."""
+        alpha = self.moving_rate or 0.9 / len(node.workers)
+        beta = alpha * len(node.workers)
+        state = node.initial_state()
+        centre = state.parameters
+        for step in itertools.count():
+            x = pulled = state.parameters
+            # Before the first step nothing would move: all stand at the centre.
+            if step and step % self.period == 0:
+                mean = yield node.all_reduce(x)
+                pulled = node.mix(x, centre, weights=(1 - alpha, alpha))
+                centre = node.mix(centre, mean, weights=(1 - beta, beta))
+            gradient = yield node.compute_gradient(x)
+            state = node.step(state.with_parameters(pulled), gradient)
+            node.publish(centre, progress=step + 1)
