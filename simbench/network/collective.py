@@ -110,13 +110,11 @@ class Plan:
         """Plan ``messages``, each behind those that it waits for."""
         self.messages = messages
         self.waits_for = [len(each.after) for each in messages]
-        followers: list[list[int]] = [[] for _ in messages]
+        self.followers: list[list[int]] = [[] for _ in messages]
+        """Which messages wait for each, among others."""
         for index, message in enumerate(messages):
             for before in message.after:
-                followers[before].append(index)
-        # Of tuples of numbers, unlike lists, Python's garbage collector takes no notice.
-        self.followers = [tuple(each) for each in followers]
-        """Which messages wait for each, among others."""
+                self.followers[before].append(index)
         self.first = [index for index, count in enumerate(self.waits_for) if not count]
         """Those that wait for nothing."""
 
