@@ -293,13 +293,13 @@ class Node:
         strength: float,
         mean_square: Value | None = None,
     ) -> Value:
-        """Return ``gradient``, computed at ``read``, as it would be at ``now``: g + c g*g*(now - read).
+        """Return ``gradient``, computed at ``read``, as it would be at ``now``.
 
-        c is ``strength``, over the root of ``mean_square`` (plus 1e-7) where that is given.
+        It is g + c g*g*(now - read); c is ``strength``, over the root of ``mean_square`` (plus 1e-7) where that is given.
         """
-        recipes = [self._own(each) for each in (gradient, now, read)]
         squares = None if mean_square is None else self._own(mean_square)
-        return self.hold(self._training.compensate(*recipes, squares, strength, self.rank))
+        g, w, w_read = (self._own(each) for each in (gradient, now, read))
+        return self.hold(self._training.compensate(g, w, w_read, squares, strength, self.rank))
 
     def mean_square(self, gradient: Value, before: Value | None, decay: float) -> Value:
         """Return decay * before + (1 - decay) * gradient^2, where no ``before`` is zero."""

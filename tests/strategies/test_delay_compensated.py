@@ -75,7 +75,7 @@ def test_one_worker_is_sgd(variant):
 
 @pytest.mark.parametrize("variant", ["constant", "adaptive"])
 def test_the_equations_by_hand(variant):
-    """Two workers in lock-step without noise, rate 1/4, c = 2, m = 1/2, from w = 1; h = 1: g = w."""
+    """Two workers in lock-step, no noise, rate 1/4, c = 2, m = 1/2, from w = 1; g = w."""
     task = Task(
         model=Quadratic(dimension=1),
         data=Gaussian(),
