@@ -295,7 +295,8 @@ class Node:
     ) -> Value:
         """Return ``gradient``, computed at ``read``, as it would be at ``now``.
 
-        It is g + c g*g*(now - read); c is ``strength``, over the root of ``mean_square`` (plus 1e-7) where that is given.
+        It is g + c g*g*(now - read); c is ``strength``, over the root of ``mean_square``
+        (plus 1e-7) where that is given.
         """
         squares = None if mean_square is None else self._own(mean_square)
         g, w, w_read = (self._own(each) for each in (gradient, now, read))
