@@ -294,6 +294,29 @@ class Node:
         """Return x - y."""
         return self.mix(x, y, weights=(1.0, -1.0))
 
+    def compensate(
+        self,
+        gradient: Value,
+        *,
+        now: Value,
+        read: Value,
+        strength: float,
+        mean_square: Value | None = None,
+    ) -> Value:
+        """Return ``gradient``, computed at ``read``, as it would be at ``now``.
+
+        It is g + c g*g*(now - read); c is ``strength``, over the root of ``mean_square``
+        (plus 1e-7) where that is given.
+        """
+        squares = None if mean_square is None else self._own(mean_square)
+        g, w, w_read = (self._own(each) for each in (gradient, now, read))
+        return self.hold(self._training.compensate(g, w, w_read, squares, strength, self.rank))
+
+    def mean_square(self, gradient: Value, before: Value | None, decay: float) -> Value:
+        """Return decay * before + (1 - decay) * gradient^2, where no ``before`` is zero."""
+        past = None if before is None else self._own(before)
+        return self.hold(self._training.mean_square(self._own(gradient), past, decay, self.rank))
+
     def observe(self, value: Value) -> Event:
         """Look at the number itself, which is the event's value.
 

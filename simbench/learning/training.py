@@ -15,6 +15,7 @@ from simbench.learning.operations import (
     Mix,
     Step,
 )
+from simbench.learning.operations_delay import Compensate, MeanSquare
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.pieces import Pieces, Sum, Whole
 
@@ -101,6 +102,28 @@ class Training:
             for part in range(num_parts)
         ]
         return self.graph.recipe(self._evaluation, (parameters, *parts), home=parameters.home)
+
+    # -- the age of gradients
+
+    def compensate(
+        self,
+        gradient: Recipe,
+        now: Recipe,
+        read: Recipe,
+        mean_square: Recipe | None,
+        strength: float,
+        home: int,
+    ) -> Recipe:
+        """Return ``gradient``, computed at ``read``, as it would be at ``now``."""
+        squares = () if mean_square is None else (mean_square,)
+        return self._like(gradient, Compensate(strength), (gradient, now, read, *squares), home)
+
+    def mean_square(
+        self, gradient: Recipe, before: Recipe | None, decay: float, home: int
+    ) -> Recipe:
+        """Return the running mean of squared gradients after ``gradient``."""
+        inputs = (gradient,) if before is None else (gradient, before)
+        return self._like(gradient, MeanSquare(decay), inputs, home)
 
     def _whole(self, whole: Whole, home: int) -> Recipe:
         if not isinstance(whole, Sum):

@@ -1,0 +1,71 @@
+"""Asynchronous training whose server makes up for the age of what arrives."""
+
+import itertools
+from typing import ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat
+
+from simbench.node import Node, Steps
+from simbench.strategy import ServerPlace, Strategy
+
+
+class DelayCompensated(Strategy):
+    """A worker's gradient is corrected for what the server's parameters did since it read them.
+
+    Worker i pushes g, the gradient at the w_i that it read. The server steps, by the task's
+    optimiser, along g + c g*g*(w - w_i), and returns w at once; for SGD that is
+    w <- w - lr (g + c g*g*(w - w_i)). g*g stands for the Hessian's diagonal in a Taylor expansion.
+    ``constant``: c = ``strength``. ``adaptive``: c = ``strength`` / sqrt(v + 1e-7), entry by entry,
+    with v <- m v + (1 - m) g*g over all gradients that arrive and m = ``decay``.
+
+    Source:
+        Zheng et al., "Asynchronous Stochastic Gradient Descent with Delay Compensation", ICML 2017,
+        arXiv:1609.08326, algorithms 1 and 2, DC-ASGD-c and DC-ASGD-a.
+    """
+
+    kind: Literal["delay_compensated"] = "delay_compensated"
+    variant: Literal["constant", "adaptive"] = "constant"
+    """Whether c is the same for all entries and at all times."""
+    strength: NonNegativeFloat = 0.04
+    """The paper's lambda_0; 0 is asynchronous SGD."""
+    decay: float = Field(default=0.95, ge=0, lt=1)
+    """The paper's m: how much of the mean of squares stays; ``adaptive`` alone reads it."""
+    server: ServerPlace = "own_machine"
+    """``own_machine``, or the rank of the worker whose machine and link it shares."""
+
+    counts: ClassVar[Literal["steps", "updates"]] = "updates"
+
+    @property
+    def server_place(self) -> ServerPlace:
+        """Where ``server`` says."""
+        return self.server
+
+    def work(self, node: Node) -> Steps:
+        """Push the gradient at what the server last sent, wait for the server's answer."""
+        parameters = node.initial_state().parameters
+        while True:
+            node.send(node.server, (yield node.compute_gradient(parameters)), tag="push")
+            parameters = (yield node.receive("model")).body
+
+    def serve(self, node: Node) -> Steps:
+        """Compensate and step, in order of arrival; remember what each worker was sent."""
+        state = node.initial_state()
+        sent = dict.fromkeys(node.workers, (state.parameters, 0))
+        squares = None
+        for update in itertools.count(1):
+            push = yield node.receive("push")
+            read, version = sent[push.sender]
+            if self.variant == "adaptive":
+                squares = node.mean_square(push.body, squares, self.decay)
+            gradient = node.compensate(
+                push.body,
+                now=state.parameters,
+                read=read,
+                strength=self.strength,
+                mean_square=squares,
+            )
+            state = node.step(state, gradient)
+            staleness = update - 1 - version
+            node.publish(state.parameters, update, contributor=push.sender, staleness=staleness)
+            node.send(push.sender, state.parameters, tag="model")
+            sent[push.sender] = state.parameters, update
