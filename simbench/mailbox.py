@@ -13,11 +13,12 @@ from simbench.clock import Clock
 
 @dataclass(frozen=True)
 class Mail:
-    """What arrived: who sent it, under which tag, and the body."""
+    """What arrived: who sent it, under which tag, the body, and a number that may come with it."""
 
     sender: int
     tag: str
     body: Any
+    number: float = 0.0
 
 
 class Receive(Event):

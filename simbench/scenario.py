@@ -32,6 +32,7 @@ from simbench.network.collectives.all_reduce.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Topology
 from simbench.network.transport import Transport
+from simbench.peer_graph import PeerGraph
 from simbench.report.quantities import join, show_size
 from simbench.seeds import generator
 from simbench.spec import OneOf, Spec, dump_by_contents, misfit
@@ -40,6 +41,7 @@ from simbench.units import PositiveNanoseconds
 
 CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "strategies": ("simbench.strategies", Strategy),
+    "strategies.graph": ("simbench.peer_graphs", PeerGraph),
     "task.model": ("simbench.learning.models", Model),
     "task.data": ("simbench.learning.datasets", Dataset),
     "task.optimizer": ("simbench.learning.optimizers", Optimizer),
@@ -116,6 +118,11 @@ class Scenario(Spec):
                     f"node {place} doesn't exist: {self.cluster.nodes} nodes have the ranks "
                     f"0 to {self.cluster.nodes - 1}",
                 )
+            try:
+                strategy.check(self.cluster.nodes)
+            except ValidationError as error:
+                first = error.errors()[0]
+                raise misfit(("strategies", name, *first["loc"]), first["msg"]) from None
         self._check_data()
         self._check_network()
         self._check_conditions()

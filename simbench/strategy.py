@@ -30,6 +30,14 @@ class Strategy(Spec, ABC):
     def server_place(self) -> ServerPlace | None:
         """Where the server runs; None if there is no server."""
 
+    def check(self, num_workers: int) -> None:
+        """Refuse what doesn't fit so many workers; by default nothing.
+
+        Raises:
+            ValidationError: it tells the key; made by ``spec.misfit``.
+        """
+        return
+
     @abstractmethod
     def work(self, node: Node) -> Steps:
         """Be a worker."""
