@@ -13,12 +13,13 @@ from simbench.clock import Clock
 
 @dataclass(frozen=True)
 class Mail:
-    """What arrived: who sent it, under which tag, the body, and the version that it is about."""
+    """What arrived: from whom, under which tag, the body, and the version and number with it."""
 
     sender: int
     tag: str
     body: Any
     version: int = 0
+    number: float = 0.0
 
 
 class Receive(Event):

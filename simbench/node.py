@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 from simpy.events import Event, Process
 
 from simbench.clock import Clock
@@ -19,6 +20,7 @@ from simbench.cluster.processor import Processor, Release
 from simbench.execution.values import Recipe, Value
 from simbench.learning.optimizer import Optimizer
 from simbench.mailbox import Mail, Mailbox, Receive
+from simbench.seeds import generator
 from simbench.world import AllReduceUnderWay, World
 
 Steps = Generator[Event, Any, Any]
@@ -70,6 +72,12 @@ class Node:
         """The server's rank."""
         assert self._world.server is not None, "this strategy has no server"
         return self._world.server
+
+    # -- what is drawn
+
+    def shared_draw(self, purpose: str, step: int) -> np.random.Generator:
+        """Return the generator of the draws that (seed, purpose, step) names: every node's same."""
+        return generator(self._world.seed, f"shared {purpose}", 0, step)
 
     # -- computing
 
@@ -133,30 +141,38 @@ class Node:
     # -- talking
 
     def send(
-        self, to: int, body: Value | Sequence[Value] | None, tag: str = "", *, version: int = 0
+        self,
+        to: int,
+        body: Value | Sequence[Value] | None,
+        tag: str = "",
+        *,
+        version: int = 0,
+        number: float | None = None,
     ) -> None:
         """Send Values to node ``to``; the message has the size of what it carries.
 
-        Its ``version`` says what it is about, as the strategy counts it, and costs no bytes.
+        Its ``version`` says what it is about, as the strategy counts it, and costs no bytes. A
+        ``number`` that the strategy knows without training goes along, as 8 bytes.
         """
         world = self._world
         values = [body] if isinstance(body, Value) else list(body or ())
         recipes = [self._own(value) for value in values]
         # What a node keeps on itself crosses no link and is no traffic.
-        num_bytes = sum(value.num_bytes for value in values) if to != self.rank else 0
-        number = world.post(self.rank, to, tag, num_bytes)
+        size = sum(value.num_bytes for value in values) + (0 if number is None else 8)
+        num_bytes = size if to != self.rank else 0
+        serial = world.post(self.rank, to, tag, num_bytes)
 
         def deliver(_: Event) -> None:
-            world.arrivals[number] = self._clock.now_ns
+            world.arrivals[serial] = self._clock.now_ns
             held = [self._training.graph.hold(recipe, to) for recipe in recipes]
             content = held[0] if isinstance(body, Value) else tuple(held)
-            world.mailboxes[to].put(Mail(self.rank, tag, content, version))
+            world.mailboxes[to].put(Mail(self.rank, tag, content, version, number or 0.0))
 
         def arrive() -> None:
             arrival = Event(self._clock)
             assert arrival.callbacks is not None
             arrival.callbacks.append(deliver)
-            self._clock.ready(arrival, None, receiver=to, sender=self.rank, number=number)
+            self._clock.ready(arrival, None, receiver=to, sender=self.rank, number=serial)
 
         world.carrier.carry(self.rank, to, num_bytes, arrive)
 

@@ -128,6 +128,7 @@ class Simulation:
             all_reduce=scenario.all_reduce,
             servers=range(num_workers, self.num_nodes),
             training=self._training,
+            seed=seed,
             num_workers=num_workers,
             server=self.server,
             step_ns=lambda rank, step: cluster.step_ns(flops, seed, rank, step),

@@ -50,6 +50,8 @@ class World:
     servers: range
     """Machines beside the workers: the strategy's own, or those of its all-reduce."""
     training: Training
+    seed: int
+    """Of all that is drawn."""
     num_workers: int
     server: int | None
     step_ns: Callable[[int, int], int]

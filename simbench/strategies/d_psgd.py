@@ -1,0 +1,75 @@
+"""Decentralised parallel SGD: each node averages with its neighbours at every step."""
+
+import itertools
+from typing import Annotated, Any, ClassVar, Literal
+
+from simbench.node import Node, Steps
+from simbench.peer_graph import PeerGraph
+from simbench.peer_graphs.ring import Ring
+from simbench.spec import OneOf, misfit
+from simbench.strategy import Strategy
+
+
+class DPSGD(Strategy):
+    """With doubly stochastic W_k, x_{k+1,i} = sum_j W_k,ij x_{k,j} - lr g_i(x_{k,i}).
+
+    That is ``combine_then_adapt``, the paper's order: neighbours' parameters travel while the
+    gradient is computed. With ``adapt_then_combine``, x_{k+1,i} = sum_j W_k,ij (x_{k,j} - lr
+    g_j(x_{k,j})): they travel after the step, and on the complete graph this is all-reduce SGD.
+
+    Source:
+        Lian et al., "Can Decentralized Algorithms Outperform Centralized Algorithms? A Case Study
+        for Decentralized Parallel Stochastic Gradient Descent", NIPS 2017, arXiv:1705.09056,
+        algorithm 1.
+    """
+
+    kind: Literal["d_psgd"] = "d_psgd"
+    graph: Annotated[PeerGraph, OneOf("simbench.peer_graphs")] = Ring()
+    """Who talks to whom; each node has as many in as out, or edges go both ways."""
+    order: Literal["combine_then_adapt", "adapt_then_combine"] = "combine_then_adapt"
+    """Whether neighbours' parameters from before or after their step are mixed."""
+
+    counts: ClassVar[Literal["steps", "updates"]] = "steps"
+
+    @property
+    def server_place(self) -> None:
+        """There is no server."""
+        return None
+
+    def check(self, num_workers: int) -> None:
+        """Refuse a graph that doesn't fit or has no doubly stochastic weights."""
+        self.graph.check("graph", num_workers)
+        for step in range(self.graph.period(num_workers)):
+            if not self.graph.round(num_workers, step).can_average:
+                raise misfit(
+                    ("graph",),
+                    "averaging wants edges that go both ways, or as many in as out at every node; "
+                    "push_sum takes any directed graph",
+                )
+
+    def work(self, node: Node) -> Steps:
+        """Mix and step, in the chosen order."""
+        state = node.initial_state()
+        for step in itertools.count(1):
+            if self.order == "combine_then_adapt":
+                computing = node.compute_gradient(state.parameters)
+                mixed = yield from self._mix(node, state.parameters, step)
+                state = node.step(state.with_parameters(mixed), (yield computing))
+            else:
+                state = node.step(state, (yield node.compute_gradient(state.parameters)))
+                mixed = yield from self._mix(node, state.parameters, step)
+                state = state.with_parameters(mixed)
+            node.publish(state.parameters, progress=step)
+
+    def _mix(self, node: Node, own: Any, step: int) -> Steps:
+        """Send ``own`` to the neighbours, return the weighted mean of theirs and it."""
+        now, tag = self.graph.round(len(node.workers), step - 1), f"step {step}"
+        for peer in now.sends[node.rank]:
+            node.send(peer, own, tag)
+        mails = yield from node.receive_from_each(now.receives[node.rank], tag)
+        theirs = {mail.sender: mail.body for mail in mails} | {node.rank: own}
+        weights = now.averaging(node.rank)
+        # Equal weights are the mean that an all-reduce makes, bit for bit.
+        uneven = len(set(weights.values())) > 1
+        vectors = [theirs[rank] for rank in weights]
+        return node.mix(*vectors, weights=list(weights.values()) if uneven else None)
