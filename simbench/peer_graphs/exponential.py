@@ -6,7 +6,7 @@ from typing import Literal
 from simbench.peer_graph import PeerGraph
 
 
-class Exponential(PeerGraph):
+class ExponentialGraph(PeerGraph):
     """Node i sends to (i + 2^t) modulo N for t = 0 ... ceil(log2 N) - 1, a directed graph.
 
     Each node hears from as many as it sends to.

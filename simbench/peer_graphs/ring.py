@@ -6,7 +6,7 @@ from typing import Literal
 from simbench.peer_graph import PeerGraph
 
 
-class Ring(PeerGraph):
+class RingGraph(PeerGraph):
     """Node i and node i + 1 modulo N talk to each other; from 3 nodes on, all weights are 1/3."""
 
     kind: Literal["ring"] = "ring"

@@ -6,7 +6,7 @@ from typing import Literal
 from simbench.peer_graph import PeerGraph
 
 
-class Star(PeerGraph):
+class StarGraph(PeerGraph):
     """Node 0 is the hub. The weights of all edges are 1/N, and leaves keep 1 - 1/N."""
 
     kind: Literal["star"] = "star"

@@ -10,7 +10,7 @@ from simbench.peer_graph import PeerGraph
 from simbench.spec import misfit
 
 
-class Torus(PeerGraph):
+class TorusGraph(PeerGraph):
     """Ranks fill a grid row by row; each node talks to those left, right, above and below."""
 
     kind: Literal["torus"] = "torus"

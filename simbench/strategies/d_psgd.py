@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from simbench.node import Node, Steps
 from simbench.peer_graph import PeerGraph
-from simbench.peer_graphs.ring import Ring
+from simbench.peer_graphs.ring import RingGraph
 from simbench.spec import OneOf, misfit
 from simbench.strategy import Strategy
 
@@ -24,7 +24,7 @@ class DPSGD(Strategy):
     """
 
     kind: Literal["d_psgd"] = "d_psgd"
-    graph: Annotated[PeerGraph, OneOf("simbench.peer_graphs")] = Ring()
+    graph: Annotated[PeerGraph, OneOf("simbench.peer_graphs")] = RingGraph()
     """Who talks to whom; each node has as many in as out, or edges go both ways."""
     order: Literal["combine_then_adapt", "adapt_then_combine"] = "combine_then_adapt"
     """Whether neighbours' parameters from before or after their step are mixed."""

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from simbench.peer_graph import PeerGraph
 from simbench.peer_graphs.edges import Edges
 from simbench.peer_graphs.one_peer_exponential import OnePeerExponential
-from simbench.peer_graphs.ring import Ring
-from simbench.peer_graphs.star import Star
-from simbench.peer_graphs.torus import Torus
+from simbench.peer_graphs.ring import RingGraph
+from simbench.peer_graphs.star import StarGraph
+from simbench.peer_graphs.torus import TorusGraph
 from simbench.spec import discover
 
 ANY_SIZE = [
@@ -42,7 +42,7 @@ def test_weights_are_doubly_stochastic_and_reach_everybody(graph, nodes, step):
 
 @pytest.mark.parametrize("nodes", [3, 5, 8])
 def test_a_ring_has_weights_of_a_third_and_mixes_at_the_known_rate(nodes):
-    matrix = averaging(Ring(), nodes)
+    matrix = averaging(RingGraph(), nodes)
     assert set(matrix.flat) <= {0, 1 / 3}
     second = np.sort(np.linalg.eigvalsh(matrix))[-2]
     assert second == pytest.approx(1 / 3 + 2 / 3 * np.cos(2 * np.pi / nodes), abs=1e-12)
@@ -57,13 +57,13 @@ def test_one_peer_exponential_rounds_multiply_to_the_exact_mean(tau):
 
 
 def test_a_torus_joins_rows_and_columns():
-    assert Torus().round(12, 0).sends[0] == (1, 3, 4, 8)
-    assert Torus(rows=2).round(12, 0).sends[0] == (1, 5, 6)
-    assert Torus().round(7, 0).sends == Ring().round(7, 0).sends
+    assert TorusGraph().round(12, 0).sends[0] == (1, 3, 4, 8)
+    assert TorusGraph(rows=2).round(12, 0).sends[0] == (1, 5, 6)
+    assert TorusGraph().round(7, 0).sends == RingGraph().round(7, 0).sends
 
 
 def test_a_star_weighs_all_edges_alike():
-    np.testing.assert_allclose(averaging(Star(), 4)[1], [0.25, 0.75, 0, 0])
+    np.testing.assert_allclose(averaging(StarGraph(), 4)[1], [0.25, 0.75, 0, 0])
 
 
 def test_edges_go_both_ways_unless_they_are_directed():

@@ -17,9 +17,9 @@ from simbench.network.topologies.star import Star as Switch
 from simbench.peer_graphs.complete import Complete
 from simbench.peer_graphs.edges import Edges
 from simbench.peer_graphs.one_peer_exponential import OnePeerExponential
-from simbench.peer_graphs.ring import Ring
-from simbench.peer_graphs.star import Star
-from simbench.peer_graphs.torus import Torus
+from simbench.peer_graphs.ring import RingGraph
+from simbench.peer_graphs.star import StarGraph
+from simbench.peer_graphs.torus import TorusGraph
 from simbench.scenario import Stop
 from simbench.simulation import Simulation
 from simbench.strategies.averaging import Averaging
@@ -55,7 +55,9 @@ def test_on_the_complete_graph_it_is_all_reduce_sgd_bit_for_bit(nodes):
     assert one.summary["parameters_sha256"] == other.summary["parameters_sha256"]
 
 
-@pytest.mark.parametrize("graph", [Ring(), Star(), Torus(), OnePeerExponential()], ids=str)
+@pytest.mark.parametrize(
+    "graph", [RingGraph(), StarGraph(), TorusGraph(), OnePeerExponential()], ids=str
+)
 def test_the_mean_of_the_replicas_is_gradient_descent_where_curvatures_are_equal(graph):
     optimum = np.array([-1.0, 0.0, 1.0, 4.0, 6.0, 2.0])
     for order in ("combine_then_adapt", "adapt_then_combine"):
@@ -119,7 +121,7 @@ def test_the_papers_order_hides_the_transfers_behind_the_gradient():
         (Edges(edges=((0, 1), (1, 2), (2, 0), (0, 2)), directed=True), "graph", "both ways"),
         (Edges(edges=((0, 1),)), "graph", "node 2 never hears of node 0"),
         (Edges(edges=((0, 3),)), "graph.edges.0", "node 3 doesn't exist"),
-        (Torus(rows=2), "graph.rows", "3 nodes don't fill 2 equal rows"),
+        (TorusGraph(rows=2), "graph.rows", "3 nodes don't fill 2 equal rows"),
     ],
 )
 def test_a_graph_that_does_not_fit_is_refused(graph, key, message):

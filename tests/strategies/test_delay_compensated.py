@@ -97,7 +97,7 @@ def test_the_equations_by_hand(variant):
 
 def test_it_cures_a_delay_that_is_too_long():
     """tau = 8, rate .2 > .1845: c = 0 diverges for every seed, c = 1 for fewer than half."""
-    seeds = range(8)
+    seeds = range(6)
 
     def diverged(strength):
         count = 0

@@ -9,8 +9,8 @@ from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.optimizers.sgd import SGD
 from simbench.learning.task import Task
-from simbench.peer_graphs.exponential import Exponential
-from simbench.peer_graphs.ring import Ring
+from simbench.peer_graphs.exponential import ExponentialGraph
+from simbench.peer_graphs.ring import RingGraph
 from simbench.scenario import Stop
 from simbench.strategies.matching_gossip import MatchingGossip
 from simbench.testing import small_scenario
@@ -47,7 +47,7 @@ def test_an_exchange_shrinks_the_variance_by_one_of_n_minus_1(replicas, pairs, n
 
 def test_pairs_are_neighbours_hold_one_mean_and_leave_no_neighbours_free(replicas):
     optimum = 2.0 ** np.arange(7)
-    found = replicas(scenario(MatchingGossip(graph=Ring()), optimum, 40, rate=1.0))[:, :, 0]
+    found = replicas(scenario(MatchingGossip(graph=RingGraph()), optimum, 40, rate=1.0))[:, :, 0]
     seen = set()
     for each in found:
         free = []
@@ -67,4 +67,4 @@ def test_another_seed_draws_other_pairs(replicas):
 
 def test_edges_of_one_direction_are_refused():
     with pytest.raises(ValueError, match="both ways"):
-        scenario(MatchingGossip(graph=Exponential()), np.arange(5.0), 1, rate=0.1)
+        scenario(MatchingGossip(graph=ExponentialGraph()), np.arange(5.0), 1, rate=0.1)
