@@ -6,7 +6,7 @@ from typing import Literal
 from simbench.peer_graph import PeerGraph
 
 
-class Complete(PeerGraph):
+class CompleteGraph(PeerGraph):
     """All weights are 1/N: one round makes the mean."""
 
     kind: Literal["complete"] = "complete"

@@ -9,7 +9,7 @@ from simbench.peer_graph import PeerGraph
 from simbench.spec import misfit
 
 
-class Edges(PeerGraph):
+class EdgesGraph(PeerGraph):
     """Nodes talk along the ``edges`` and no others."""
 
     kind: Literal["edges"] = "edges"

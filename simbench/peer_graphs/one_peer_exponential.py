@@ -6,7 +6,7 @@ from typing import Literal
 from simbench.peer_graph import PeerGraph
 
 
-class OnePeerExponential(PeerGraph):
+class OnePeerExponentialGraph(PeerGraph):
     """In round k, node i sends to (i + 2^(k mod tau)) modulo N, with tau = ceil(log2 N).
 
     For N a power of two, tau rounds with weights 1/2 make the exact mean.

@@ -7,7 +7,7 @@ from pydantic import PositiveInt
 
 from simbench.node import Node, Steps
 from simbench.peer_graph import PeerGraph
-from simbench.peer_graphs.complete import Complete
+from simbench.peer_graphs.complete import CompleteGraph
 from simbench.spec import OneOf, misfit
 from simbench.strategy import Strategy
 
@@ -28,7 +28,7 @@ class MatchingGossip(Strategy):
     """
 
     kind: Literal["matching_gossip"] = "matching_gossip"
-    graph: Annotated[PeerGraph, OneOf("simbench.peer_graphs")] = Complete()
+    graph: Annotated[PeerGraph, OneOf("simbench.peer_graphs")] = CompleteGraph()
     """Who may form a pair; edges go both ways."""
     pairs: PositiveInt | None = None
     """Pairs at most; by default as many as come about before nobody free has a free neighbour."""

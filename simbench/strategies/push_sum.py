@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from simbench.node import Node, Steps
 from simbench.peer_graph import PeerGraph
-from simbench.peer_graphs.one_peer_exponential import OnePeerExponential
+from simbench.peer_graphs.one_peer_exponential import OnePeerExponentialGraph
 from simbench.spec import OneOf
 from simbench.strategy import Strategy
 
@@ -25,7 +25,7 @@ class PushSum(Strategy):
     """
 
     kind: Literal["push_sum"] = "push_sum"
-    graph: Annotated[PeerGraph, OneOf("simbench.peer_graphs")] = OnePeerExponential()
+    graph: Annotated[PeerGraph, OneOf("simbench.peer_graphs")] = OnePeerExponentialGraph()
     """Who sends to whom."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simbench.peer_graph import PeerGraph
-from simbench.peer_graphs.edges import Edges
-from simbench.peer_graphs.one_peer_exponential import OnePeerExponential
+from simbench.peer_graphs.edges import EdgesGraph
+from simbench.peer_graphs.one_peer_exponential import OnePeerExponentialGraph
 from simbench.peer_graphs.ring import RingGraph
 from simbench.peer_graphs.star import StarGraph
 from simbench.peer_graphs.torus import TorusGraph
@@ -51,7 +51,7 @@ def test_a_ring_has_weights_of_a_third_and_mixes_at_the_known_rate(nodes):
 @pytest.mark.parametrize("tau", [1, 2, 3, 5])
 def test_one_peer_exponential_rounds_multiply_to_the_exact_mean(tau):
     nodes = 2**tau
-    rounds = [averaging(OnePeerExponential(), nodes, step) for step in range(tau)]
+    rounds = [averaging(OnePeerExponentialGraph(), nodes, step) for step in range(tau)]
     assert (functools.reduce(np.matmul, rounds) == 1 / nodes).all()
     assert tau == 1 or (functools.reduce(np.matmul, rounds[1:]) != 1 / nodes).any()
 
@@ -67,5 +67,5 @@ def test_a_star_weighs_all_edges_alike():
 
 
 def test_edges_go_both_ways_unless_they_are_directed():
-    assert Edges(edges=((0, 1), (1, 2))).round(3, 0).sends == ((1,), (0, 2), (1,))
-    assert Edges(edges=((0, 1), (1, 2)), directed=True).round(3, 0).sends == ((1,), (2,), ())
+    assert EdgesGraph(edges=((0, 1), (1, 2))).round(3, 0).sends == ((1,), (0, 2), (1,))
+    assert EdgesGraph(edges=((0, 1), (1, 2)), directed=True).round(3, 0).sends == ((1,), (2,), ())

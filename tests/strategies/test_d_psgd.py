@@ -14,9 +14,9 @@ from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.optimizers.sgd import SGD
 from simbench.learning.task import Task
 from simbench.network.topologies.star import Star as Switch
-from simbench.peer_graphs.complete import Complete
-from simbench.peer_graphs.edges import Edges
-from simbench.peer_graphs.one_peer_exponential import OnePeerExponential
+from simbench.peer_graphs.complete import CompleteGraph
+from simbench.peer_graphs.edges import EdgesGraph
+from simbench.peer_graphs.one_peer_exponential import OnePeerExponentialGraph
 from simbench.peer_graphs.ring import RingGraph
 from simbench.peer_graphs.star import StarGraph
 from simbench.peer_graphs.torus import TorusGraph
@@ -47,7 +47,7 @@ def scenario(strategy, optimum, steps=12, rate=RATE, momentum=0.0, **model):
 @pytest.mark.parametrize("nodes", [1, 2, 5])
 def test_on_the_complete_graph_it_is_all_reduce_sgd_bit_for_bit(nodes):
     optimum, model = (-1.0, 0.5, 2.0, 3.0, 7.0)[:nodes], {"curvature": (1.0, 3.0), "noise": 0.5}
-    gossip = DPSGD(graph=Complete(), order="adapt_then_combine")
+    gossip = DPSGD(graph=CompleteGraph(), order="adapt_then_combine")
     one, other = (
         run(scenario(each, optimum, momentum=0.9, **model)) for each in (gossip, Averaging())
     )
@@ -56,7 +56,7 @@ def test_on_the_complete_graph_it_is_all_reduce_sgd_bit_for_bit(nodes):
 
 
 @pytest.mark.parametrize(
-    "graph", [RingGraph(), StarGraph(), TorusGraph(), OnePeerExponential()], ids=str
+    "graph", [RingGraph(), StarGraph(), TorusGraph(), OnePeerExponentialGraph()], ids=str
 )
 def test_the_mean_of_the_replicas_is_gradient_descent_where_curvatures_are_equal(graph):
     optimum = np.array([-1.0, 0.0, 1.0, 4.0, 6.0, 2.0])
@@ -90,7 +90,7 @@ def test_a_ring_mixes_at_a_third_and_two_thirds_of_the_cosine(replicas, nodes):
 def test_one_peer_exponential_graphs_forget_exactly_after_log2_n_rounds(replicas, nodes):
     """After tau rounds a difference is averaged away, so e_k rests on the last tau steps alone."""
     optimum = np.arange(nodes) ** 2.0
-    strategy = DPSGD(graph=OnePeerExponential(), order="adapt_then_combine")
+    strategy = DPSGD(graph=OnePeerExponentialGraph(), order="adapt_then_combine")
     found = replicas(scenario(strategy, optimum))[:, :, 0]
     apart = found - found.mean(axis=1, keepdims=True)
     tau = nodes.bit_length() - 1
@@ -118,9 +118,9 @@ def test_the_papers_order_hides_the_transfers_behind_the_gradient():
 @pytest.mark.parametrize(
     ("graph", "key", "message"),
     [
-        (Edges(edges=((0, 1), (1, 2), (2, 0), (0, 2)), directed=True), "graph", "both ways"),
-        (Edges(edges=((0, 1),)), "graph", "node 2 never hears of node 0"),
-        (Edges(edges=((0, 3),)), "graph.edges.0", "node 3 doesn't exist"),
+        (EdgesGraph(edges=((0, 1), (1, 2), (2, 0), (0, 2)), directed=True), "graph", "both ways"),
+        (EdgesGraph(edges=((0, 1),)), "graph", "node 2 never hears of node 0"),
+        (EdgesGraph(edges=((0, 3),)), "graph.edges.0", "node 3 doesn't exist"),
         (TorusGraph(rows=2), "graph.rows", "3 nodes don't fill 2 equal rows"),
     ],
 )

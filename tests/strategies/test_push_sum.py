@@ -9,15 +9,15 @@ from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.optimizers.sgd import SGD
 from simbench.learning.task import Task
-from simbench.peer_graphs.edges import Edges
-from simbench.peer_graphs.one_peer_exponential import OnePeerExponential
+from simbench.peer_graphs.edges import EdgesGraph
+from simbench.peer_graphs.one_peer_exponential import OnePeerExponentialGraph
 from simbench.scenario import Stop
 from simbench.simulation import Simulation
 from simbench.strategies.averaging import Averaging
 from simbench.strategies.push_sum import PushSum
 from simbench.testing import run, small_scenario
 
-UNEVEN = Edges(edges=((0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (0, 3)), directed=True)
+UNEVEN = EdgesGraph(edges=((0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (0, 3)), directed=True)
 OPTIMUM = (-1.0, 0.5, 2.0, 8.0)
 
 
@@ -59,7 +59,7 @@ def test_on_a_directed_graph_every_node_ends_at_the_exact_mean(replicas):
 def test_on_a_regular_graph_the_mean_is_that_of_all_reduce_sgd():
     one, other = (
         [each.loss for each in run(scenario(strategy, 12, 0.3)).evaluations]
-        for strategy in (PushSum(graph=OnePeerExponential()), Averaging())
+        for strategy in (PushSum(graph=OnePeerExponentialGraph()), Averaging())
     )
     np.testing.assert_allclose(one, other, rtol=1e-12)
 
@@ -74,4 +74,4 @@ def test_a_message_carries_the_parameters_and_8_bytes_of_weight():
 
 def test_a_graph_that_is_cut_is_refused():
     with pytest.raises(ValueError, match="node 0 never hears of node 1"):
-        scenario(PushSum(graph=Edges(edges=((0, 1), (0, 2), (0, 3)), directed=True)), 1, 0.1)
+        scenario(PushSum(graph=EdgesGraph(edges=((0, 1), (0, 2), (0, 3)), directed=True)), 1, 0.1)
