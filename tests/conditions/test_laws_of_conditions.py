@@ -176,9 +176,9 @@ def test_what_goes_wrong_changes_no_loss_of_a_strategy_that_counts_steps(scenari
 @pytest.mark.parametrize("kind", discover("simbench.strategies", Strategy))
 def test_a_run_with_training_has_the_books_of_its_plan(kind):
     chosen = discover("simbench.strategies", Strategy)[kind]
-    # Who talks after every step has something to be cut.
-    often = {key: 1 for key in ("period", "inner_period") if key in chosen.model_fields}
-    strategy = chosen(**often)
+    # Who talks to everybody after every step has something to be cut.
+    often = {"period": 1, "inner_period": 1, "island": 4}
+    strategy = chosen(**{key: often[key] for key in often if key in chosen.model_fields})
     conditions = (
         NodeFailures(mean_time_between_failures=500 * MS, mean_time_to_repair=50 * MS),
         LinkFailures(mean_time_between_failures=500 * MS, mean_time_to_repair=50 * MS),
