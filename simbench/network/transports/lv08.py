@@ -1,11 +1,11 @@
 """SimGrid's default model of TCP, for comparison."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from simbench.network.flow import Flow
+from simbench.network.flow import Route
+from simbench.network.one_flow import OneFlow, Terms
 from simbench.network.transport import CuttableCarrier, Transport
 
 if TYPE_CHECKING:
@@ -36,39 +36,20 @@ class LV08(Transport):
 
     def carrier(self, fabric: "Fabric", seed: int) -> CuttableCarrier:
         """Return who multiplies."""
-        return _Carrier(self, fabric)
+        return OneFlow(fabric, self._terms)
 
-
-class _Carrier:
-    """Carries each message as one flow with the model's factors."""
-
-    def __init__(self, spec: LV08, fabric: "Fabric") -> None:
-        self._spec = spec
-        self._fabric = fabric
-
-    def carry(
-        self,
-        sender: int,
-        receiver: int,
-        num_bytes: int,
-        finished: Callable[[], Any],
-        hops_in_turn: int = 1,
-        *,
-        cut: Callable[[int], Any] | None = None,
-    ) -> Flow:
-        spec, route = self._spec, self._fabric.route(sender, receiver)
-        latency_s = route.latency_ns / 1e9
-        felt_s = latency_s + sum(8 * spec.weight / link.rate_bps for link in route.links)
-        cap_bps = round(8 * spec.gamma / (2 * latency_s)) if latency_s > 0 else None
-        return self._fabric.carry(
-            sender,
-            receiver,
-            num_bytes,
-            finished,
-            hops_in_turn,
+    def _terms(self, route: Route, num_bytes: int, hops_in_turn: int) -> Terms:
+        # Where there is no way, the message is cut at once.
+        latency_ns = max(0, route.latency_ns)
+        latency_s = latency_ns / 1e9
+        felt_s = latency_s + sum(
+            # A link may stand still for a while.
+            8 * self.weight / max(1, link.rate_bps)
+            for link in route.links
+        )
+        return Terms(
+            delay_ns=round((self.latency_factor - 1) * latency_ns * hops_in_turn),
+            expansion=1 / self.bandwidth_factor,
             weight=1 / felt_s if felt_s > 0 else 1.0,
-            cap_bps=cap_bps,
-            delay_ns=round((spec.latency_factor - 1) * max(0, route.latency_ns) * hops_in_turn),
-            expansion=1 / spec.bandwidth_factor,
-            cut=cut,
+            cap_bps=round(8 * self.gamma / (2 * latency_s)) if latency_s else None,
         )

@@ -1,10 +1,10 @@
 """RDMA over Ethernet that loses nothing: little latency, no slow start."""
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from simbench.network.flow import Flow
+from simbench.network.flow import Route
+from simbench.network.one_flow import OneFlow, Terms
 from simbench.network.transport import CuttableCarrier, Transport
 from simbench.units import Bytes, Nanoseconds
 
@@ -33,34 +33,11 @@ class RDMA(Transport):
 
     def carrier(self, fabric: "Fabric", seed: int) -> CuttableCarrier:
         """Return who adds headers."""
-        return _Carrier(self, fabric)
+        return OneFlow(fabric, self._terms)
 
-
-class _Carrier:
-    """Carries each message as one flow."""
-
-    def __init__(self, spec: RDMA, fabric: "Fabric") -> None:
-        self._spec = spec
-        self._fabric = fabric
-
-    def carry(
-        self,
-        sender: int,
-        receiver: int,
-        num_bytes: int,
-        finished: Callable[[], Any],
-        hops_in_turn: int = 1,
-        *,
-        cut: Callable[[int], Any] | None = None,
-    ) -> Flow:
-        packets = math.ceil(num_bytes / self._spec.segment)
-        return self._fabric.carry(
-            sender,
-            receiver,
-            num_bytes,
-            finished,
-            hops_in_turn,
-            delay_ns=self._spec.overhead * hops_in_turn,
-            expansion=1 + packets * self._spec.header / num_bytes if num_bytes else 1.0,
-            cut=cut,
+    def _terms(self, route: Route, num_bytes: int, hops_in_turn: int) -> Terms:
+        packets = math.ceil(num_bytes / self.segment)
+        return Terms(
+            delay_ns=self.overhead * hops_in_turn,
+            expansion=1 + packets * self.header / num_bytes if num_bytes else 1.0,
         )
