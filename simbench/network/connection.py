@@ -15,6 +15,8 @@ from simbench.seeds import generator
 if TYPE_CHECKING:
     from simbench.network.connections import Connections
 
+_CUBIC_SEGMENTS = 1.64
+"""From RFC 9438, sections 5.1 and 5.2: W = 1.054 RTT^(3/4) p^(-3/4), and Reno's sqrt(1.5/p)."""
 _MANY = 16
 """Among so many flows, one that leaves makes no other so much faster that its window counts."""
 
@@ -119,8 +121,10 @@ class Connection:
         if not queue_ns:
             return 1.0
         felt_s = (self._round_trip_ns + queue_ns) / 1e9
+        # As one of two. With the same losses, CUBIC's window grows as RTT^(3/4) and Reno's not at
+        # all; they are equal at 1.64 RTT^(-3/2) segments, above which CUBIC's is the larger.
         window_segments = self._route.limit_bps / 2 * felt_s / (8 * self._tcp.frame)
-        gamma = 0.25 if window_segments > 1.64 * felt_s**-1.5 else 1.0
+        gamma = 0.25 if window_segments > _CUBIC_SEGMENTS * felt_s**-1.5 else 1.0
         return float((felt_s * 1e9 / queue_ns) ** -gamma)
 
     def _draw_share(self, num_bytes: int) -> float:
