@@ -17,7 +17,7 @@ from simpy.events import Event, Process
 from simbench.clock import Clock
 from simbench.cluster.backward import out_ns
 from simbench.cluster.processor import Processor, Release
-from simbench.execution.values import Recipe, Value
+from simbench.execution.values import Operation, Recipe, Value
 from simbench.learning.optimizer import Optimizer
 from simbench.mailbox import Mail, Mailbox, Receive
 from simbench.seeds import generator
@@ -310,28 +310,35 @@ class Node:
         """Return x - y."""
         return self.mix(x, y, weights=(1.0, -1.0))
 
-    def compensate(
+    def apply(
         self,
-        gradient: Value,
-        *,
-        now: Value,
-        read: Value,
-        strength: float,
-        mean_square: Value | None = None,
+        operation: Operation,
+        *inputs: Value,
+        arguments: tuple[int, ...] = (),
+        num_bytes: int | None = None,
     ) -> Value:
-        """Return ``gradient``, computed at ``read``, as it would be at ``now``.
+        """Return what a pure operation makes of ``inputs``; it costs no virtual time.
 
-        It is g + c g*g*(now - read); c is ``strength``, over the root of ``mean_square``
-        (plus 1e-7) where that is given.
+        Args:
+            operation: of the math plane; ``execution.operation.PureOperation`` is a base for them.
+            inputs: tensors that it is called with.
+            arguments: whole numbers that it is called with after them, such as a rank and a step.
+            num_bytes: size of the result, which a message is charged; by default the first input's.
         """
-        squares = None if mean_square is None else self._own(mean_square)
-        g, w, w_read = (self._own(each) for each in (gradient, now, read))
-        return self.hold(self._training.compensate(g, w, w_read, squares, strength, self.rank))
+        recipes = [self._own(value) for value in inputs]
+        return self.hold(self._training.apply(operation, recipes, arguments, num_bytes, self.rank))
 
-    def mean_square(self, gradient: Value, before: Value | None, decay: float) -> Value:
-        """Return decay * before + (1 - decay) * gradient^2, where no ``before`` is zero."""
-        past = None if before is None else self._own(before)
-        return self.hold(self._training.mean_square(self._own(gradient), past, decay, self.rank))
+    def apply_to_several(
+        self,
+        operation: Operation,
+        *inputs: Value,
+        arguments: tuple[int, ...] = (),
+        sizes: Sequence[int],
+    ) -> list[Value]:
+        """Return the several results of a pure operation, of ``sizes`` bytes, one by one."""
+        recipes = [self._own(value) for value in inputs]
+        results = self._training.apply_to_several(operation, recipes, arguments, sizes, self.rank)
+        return [self.hold(result) for result in results]
 
     def observe(self, value: Value) -> Event:
         """Look at the number itself, which is the event's value.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from simbench.execution.identity import source_hash
+from simbench.execution.operation import PureOperation
 from simbench.learning.model import Batch, Model
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.task import Task
@@ -226,16 +227,10 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Mix:
+class Mix(PureOperation):
     """The sum of one or two vectors, each times its weight."""
 
     weights: tuple[float, ...]
-    name = "mix"
-    light = True
-
-    @property
-    def identity(self) -> str:
-        return f"mix {self.weights} {source_hash(Mix)}"
 
     def __call__(self, first: Tensor, second: Tensor | None = None) -> Tensor:
         total = first if self.weights[0] == 1 else first * self.weights[0]
@@ -243,30 +238,16 @@ class Mix:
 
 
 @dataclass(frozen=True)
-class Cut:
+class Cut(PureOperation):
     """Entries ``begin`` to ``end`` of a vector: a copy, since a view would keep all of it alive."""
-
-    name = "cut"
-    light = True
-
-    @property
-    def identity(self) -> str:
-        return f"cut {source_hash(Cut)}"
 
     def __call__(self, vector: Tensor, begin: int, end: int) -> Tensor:
         return vector[begin:end].clone()
 
 
 @dataclass(frozen=True)
-class Paste:
+class Paste(PureOperation):
     """Vectors, one behind the other, as one."""
-
-    name = "paste"
-    light = True
-
-    @property
-    def identity(self) -> str:
-        return f"paste {source_hash(Paste)}"
 
     def __call__(self, *pieces: Tensor) -> Tensor:
         return torch.cat(pieces)

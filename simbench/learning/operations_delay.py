@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from simbench.execution.identity import source_hash
+from simbench.execution.operation import PureOperation
 
 _EPSILON = 1e-7
 """Under the square root: that of the authors' own code."""
 
 
 @dataclass(frozen=True)
-class Compensate:
+class Compensate(PureOperation):
     """A gradient (n,) at ``read``, as it would be at ``now``: g + c g*g*(now - read).
 
     g*g stands for the diagonal of the Hessian. With a mean of squares (n,), c is ``strength``
@@ -20,12 +20,6 @@ class Compensate:
     """
 
     strength: float
-    name = "compensate"
-    light = True
-
-    @property
-    def identity(self) -> str:
-        return f"compensate {self.strength} {source_hash(Compensate)}"
 
     def __call__(
         self, gradient: Tensor, now: Tensor, read: Tensor, mean_square: Tensor | None = None
@@ -37,16 +31,10 @@ class Compensate:
 
 
 @dataclass(frozen=True)
-class MeanSquare:
+class MeanSquare(PureOperation):
     """The running mean (n,) of squared gradients: m v + (1 - m) g*g, from v = 0."""
 
     decay: float
-    name = "mean_square"
-    light = True
-
-    @property
-    def identity(self) -> str:
-        return f"mean_square {self.decay} {source_hash(MeanSquare)}"
 
     def __call__(self, gradient: Tensor, before: Tensor | None = None) -> Tensor:
         new = (1 - self.decay) * gradient * gradient

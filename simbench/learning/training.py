@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from simbench.execution.values import Graph, Recipe
+from simbench.execution.values import Graph, Operation, Recipe
 from simbench.learning.operations import (
     Bench,
     EvaluatePart,
@@ -15,7 +15,6 @@ from simbench.learning.operations import (
     Mix,
     Step,
 )
-from simbench.learning.operations_delay import Compensate, MeanSquare
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.pieces import Pieces, Sum, Whole
 
@@ -103,27 +102,32 @@ class Training:
         ]
         return self.graph.recipe(self._evaluation, (parameters, *parts), home=parameters.home)
 
-    # -- the age of gradients
-
-    def compensate(
+    def apply(
         self,
-        gradient: Recipe,
-        now: Recipe,
-        read: Recipe,
-        mean_square: Recipe | None,
-        strength: float,
+        operation: Operation,
+        inputs: Sequence[Recipe],
+        arguments: tuple[int, ...],
+        num_bytes: int | None,
         home: int,
     ) -> Recipe:
-        """Return ``gradient``, computed at ``read``, as it would be at ``now``."""
-        squares = () if mean_square is None else (mean_square,)
-        return self._like(gradient, Compensate(strength), (gradient, now, read, *squares), home)
+        """Return what ``operation`` makes of ``inputs``, by default as long as the first."""
+        size = inputs[0].num_bytes if num_bytes is None else num_bytes
+        return self.graph.recipe(operation, inputs, arguments, num_bytes=size, home=home)
 
-    def mean_square(
-        self, gradient: Recipe, before: Recipe | None, decay: float, home: int
-    ) -> Recipe:
-        """Return the running mean of squared gradients after ``gradient``."""
-        inputs = (gradient,) if before is None else (gradient, before)
-        return self._like(gradient, MeanSquare(decay), inputs, home)
+    def apply_to_several(
+        self,
+        operation: Operation,
+        inputs: Sequence[Recipe],
+        arguments: tuple[int, ...],
+        sizes: Sequence[int],
+        home: int,
+    ) -> list[Recipe]:
+        """Return each of the results of ``operation``, which have ``sizes`` bytes."""
+        together = self.graph.recipe(operation, inputs, arguments, home=home)
+        return [
+            self.graph.recipe(Item(index), (together,), num_bytes=size, home=home)
+            for index, size in enumerate(sizes)
+        ]
 
     def _whole(self, whole: Whole, home: int) -> Recipe:
         if not isinstance(whole, Sum):

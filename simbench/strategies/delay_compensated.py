@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat
 
+from simbench.learning.operations_delay import Compensate, MeanSquare
 from simbench.node import Node, Steps
 from simbench.strategy import ServerPlace, Strategy
 
@@ -56,14 +57,12 @@ class DelayCompensated(Strategy):
             push = yield node.receive("push")
             read, version = sent[push.sender]
             if self.variant == "adaptive":
-                squares = node.mean_square(push.body, squares, self.decay)
-            gradient = node.compensate(
-                push.body,
-                now=state.parameters,
-                read=read,
-                strength=self.strength,
-                mean_square=squares,
+                before = () if squares is None else (squares,)
+                squares = node.apply(MeanSquare(self.decay), push.body, *before)
+            drift = (
+                (state.parameters, read) if squares is None else (state.parameters, read, squares)
             )
+            gradient = node.apply(Compensate(self.strength), push.body, *drift)
             state = node.step(state, gradient)
             staleness = update - 1 - version
             node.publish(state.parameters, update, contributor=push.sender, staleness=staleness)
