@@ -38,9 +38,10 @@ class PureOperation:
     def identity(self) -> str:
         """What the result depends on beside the inputs: settings and source."""
         settings = {each.name: getattr(self, each.name) for each in fields(self)}
-        own: list[Any] = [type(self)]  # as Any, which mypy takes for hashable
-        outside = {type(each) for each in settings.values() if _is_of_a_package(each)}
-        source = source_hash(*own, *sorted(outside, key=repr))
+        others = {type(each) for each in settings.values() if _is_of_a_package(each)}
+        # As Any, which mypy takes for hashable.
+        classes: list[Any] = [type(self), *sorted(others, key=repr)]
+        source = source_hash(*classes)
         return f"{type(self).__qualname__} {settings!r} {source}"
 
     def __call__(self, *inputs: Any) -> Any:
