@@ -26,6 +26,7 @@ from simbench.execution.identity import source_hash
 from simbench.learning.dataset import Dataset
 from simbench.learning.model import Model
 from simbench.learning.optimizer import Optimizer
+from simbench.learning.sharding import Sharding
 from simbench.learning.task import Task
 from simbench.network.collective import AllReduce
 from simbench.network.collectives.all_reduce.ring import Ring
@@ -43,6 +44,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "strategies": ("simbench.strategies", Strategy),
     "strategies.graph": ("simbench.peer_graphs", PeerGraph),
     "task.model": ("simbench.learning.models", Model),
+    "task.shards": ("simbench.learning.shards", Sharding),
     "task.data": ("simbench.learning.datasets", Dataset),
     "task.optimizer": ("simbench.learning.optimizers", Optimizer),
     "cluster.machine": ("simbench.cluster.machines", Machine),
@@ -106,6 +108,15 @@ class Scenario(Spec):
         place = strategy.server_place
         return self.all_reduce.num_servers if place is None else int(place == "own_machine")
 
+    @property
+    def shard_weights(self) -> tuple[int, ...] | None:
+        """Sizes of the nodes' shards, in proportion to their speed; None where they are equal."""
+        sharding = self.task.sharding
+        if sharding is None or sharding.sizes == "equal":
+            return None
+        mean_ns = self.cluster.mean_step_ns(self.task.step_flops)
+        return tuple(max(1, round(10**18 / each_ns)) for each_ns in mean_ns)
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Scenario":
         if len(set(self.seeds)) < len(self.seeds):
@@ -157,11 +168,15 @@ class Scenario(Spec):
 
     def _check_data(self) -> None:
         """Refuse data that are too few for so many shards, or to hold anything out."""
-        data, nodes, length = self.task.data, self.cluster.nodes, self.task.model.length
+        task, nodes = self.task, self.cluster.nodes
+        try:
+            weights = self.shard_weights or (1,) * nodes
+        except ValueError as error:  # FLOPs can't be counted
+            raise misfit(("task", "shards", "sizes"), str(error)) from None
         try:
             for rank in range(nodes):
-                data.batch(generator(0, "check", rank, 0), rank, nodes, 1, length)
-            data.validation(nodes, length)
+                task.batch(generator(0, "check", rank, 0), rank, weights, size=1)
+            task.data.validation(nodes, task.model.length)
         except ValueError as error:
             raise misfit(("task", "data"), str(error)) from None
 

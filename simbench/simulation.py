@@ -111,7 +111,8 @@ class Simulation:
         rate = self.strategy.learning_rate
         optimizer = task.optimizer.model_copy(update={"learning_rate": rate} if rate else {})
         self.learning_rate = optimizer.learning_rate
-        bench = Bench(task, seed, num_workers, device, fingerprint)
+        weights = scenario.shard_weights
+        bench = Bench(task, seed, num_workers, device, fingerprint, weights)
         self._training = Training(self.graph, bench, optimizer)
         self._replicas: dict[int, dict[int, Recipe | None]] = {}
         flops = task.step_flops

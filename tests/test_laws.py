@@ -74,6 +74,11 @@ def test_dataset(data: Dataset):
     testing.check_dataset(data, model)
 
 
+@pytest.mark.parametrize("sharding", every("task.shards"))
+def test_sharding(sharding):
+    testing.check_sharding(sharding)
+
+
 @pytest.mark.parametrize("optimizer", every("task.optimizer"))
 def test_optimizer(optimizer):
     testing.check_optimizer(optimizer)

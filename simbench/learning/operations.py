@@ -36,6 +36,14 @@ class Bench:
     num_shards: int
     device: str
     fingerprint: str
+    weights: tuple[int, ...] | None = None
+    """Sizes of the nodes' shards, in proportion; equal if None."""
+
+    def batch(self, rank: int, step: int) -> Batch:
+        """Return batch number ``step`` of node ``rank``, on the device."""
+        draw = generator(self.seed, "batch", rank, step)
+        weights = self.weights or (1,) * self.num_shards
+        return self.place(self.task.batch(draw, rank, weights))
 
     def identify(self, name: str, *specs: Spec, classes: tuple[type, ...] = (), **more: Any) -> str:
         """Return the identity of an operation that reads ``specs`` and ``more``."""
@@ -119,20 +127,18 @@ class Gradient:
             self.name,
             task.model,
             task.data,
+            *filter(None, [task.sharding]),
             data=task.data.content,
             batch_size=task.batch_size,
             seed=self.bench.seed,
             num_shards=self.bench.num_shards,
+            weights=self.bench.weights,
         )
 
     def __call__(self, parameters: Tensor, rank: int, step: int) -> Tensor:
-        task = self.bench.task
-        draw = generator(self.bench.seed, "batch", rank, step)
-        batch = task.data.batch(
-            draw, rank, self.bench.num_shards, task.batch_size, task.model.length
-        )
+        batch = self.bench.batch(rank, step)
         module, own = self.bench.module_with(parameters)
-        return gradient_of(task.model.loss(module, self.bench.place(batch)), own)
+        return gradient_of(self.bench.task.model.loss(module, batch), own)
 
 
 @dataclass(frozen=True)

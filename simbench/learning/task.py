@@ -1,21 +1,24 @@
 """The task: what is trained, on what, by which optimiser."""
 
 import functools
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from pydantic import PositiveInt, model_validator
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from simbench.learning.dataset import Dataset
+from simbench.learning.dataset import Dataset, Endless, Samples
 from simbench.learning.datasets.text import Text
-from simbench.learning.model import Model
+from simbench.learning.model import Batch, Model
 from simbench.learning.models.gpt import GPT
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.optimizers.sgd import SGD
+from simbench.learning.sharding import Listing, Shard, Sharding, pick
 from simbench.seeds import generator
-from simbench.spec import OneOf, Spec, discover
+from simbench.spec import OneOf, Spec, discover, misfit
 
 
 class Task(Spec):
@@ -25,6 +28,8 @@ class Task(Spec):
     """The model to train."""
     data: Annotated[Dataset, OneOf("simbench.learning.datasets")] = Text()
     """What to train it on."""
+    shards: Annotated[Sharding, OneOf("simbench.learning.shards")] | None = None
+    """Which samples each node has; by default ``contiguous`` pieces of text, and ``iid`` else."""
     batch_size: PositiveInt = 8
     """Samples per node and step."""
     optimizer: Annotated[Optimizer, OneOf("simbench.learning.optimizers")] = SGD()
@@ -45,6 +50,50 @@ class Task(Spec):
                 f"yields {self.data.yields}; data that would do: {', '.join(fitting)}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _samples_can_be_shared_out_so(self) -> "Task":
+        if self.shards is None:
+            return self
+        if not isinstance(self.data, Samples):
+            raise misfit(
+                ("shards",), f"has no effect: with data {self.data.kind}, each node draws its own"
+            )
+        if self.shards.needs_labels and not self.data.has_labels:
+            raise misfit(
+                ("shards",),
+                f"{self.shards.kind} goes by labels, and samples of data {self.data.kind} have "
+                "none; iid and contiguous do without",
+            )
+        return self
+
+    @property
+    def sharding(self) -> Sharding | None:
+        """Who has which samples; None where nothing is shared out."""
+        return self.shards or (self.data.own_sharding if isinstance(self.data, Samples) else None)
+
+    def batch(
+        self, draw: np.random.Generator, rank: int, weights: Sequence[int], size: int | None = None
+    ) -> Batch:
+        """Return ``size`` samples of node ``rank``, by default ``batch_size``.
+
+        Args:
+            draw: names the batch.
+            rank: whose.
+            weights: sizes of the shards of all nodes, in proportion.
+            size: how many samples.
+
+        Raises:
+            ValueError: there are too few samples for so many nodes.
+        """
+        data, length = self.data, self.model.length
+        count = self.batch_size if size is None else size
+        if isinstance(data, Endless):
+            return data.draw(draw, rank, count, length)
+        assert isinstance(data, Samples), "a dataset is Samples or Endless"
+        sharding = self.shards or data.own_sharding
+        shard = _shards(sharding, data, length, tuple(weights))[rank]
+        return data.take(pick(shard, draw, count), length)
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -86,13 +135,28 @@ def _on_meta(task: Task) -> nn.Module:
         return task.model.build().to(task.torch_dtype)
 
 
+@functools.lru_cache(maxsize=16)
+def _shards(
+    sharding: Sharding, data: Samples, length: int, weights: tuple[int, ...]
+) -> tuple[Shard, ...]:
+    listing = Listing(
+        data.num_samples(length),
+        data.reach(length),
+        data.labels(length) if sharding.needs_labels else None,
+    )
+    shards = sharding.split(listing, weights) if listing.num_samples else ()
+    if not shards or not all(map(len, shards)):
+        raise ValueError(data.too_few(len(weights), length))
+    return shards
+
+
 @functools.cache
 def _count_flops(task: Task) -> int:
     if task.model.takes == "noise":
         # The node's rank is read as a number, which a tensor without storage doesn't have.
         return 0
     draw = generator(0, "flops", 0, 0)
-    batch = task.data.batch(draw, 0, 1, task.batch_size, task.model.length)
+    batch = task.batch(draw, 0, (1,))
     on_meta = tuple(
         tensor.to("meta", task.torch_dtype if tensor.is_floating_point() else None)
         for tensor in batch

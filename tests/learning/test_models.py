@@ -153,7 +153,7 @@ def test_a_step_of_gpt_costs_about_six_flops_per_weight_and_token(model, batch_s
 def test_flops_counted_without_tensors_are_those_of_real_ones(task, bench_for):
     bench = bench_for(task)
     draw = generator(0, "any", 0, 0)
-    batch = bench.place(task.data.batch(draw, 0, 1, task.batch_size, task.model.length))
+    batch = bench.place(task.batch(draw, 0, (1,)))
     module = task.model.build().to(task.torch_dtype)
 
     # The counter knows no fused attention of the CPU and would leave it out.
@@ -178,7 +178,7 @@ def test_the_gradient_of_logistic_regression_is_its_closed_form(tasks, bench_for
     gradient = Gradient(bench)(parameters, 1, 4)
 
     draw = generator(0, "batch", 1, 4)
-    points, labels = task.data.batch(draw, 1, 3, task.batch_size, 5)
+    points, labels = task.batch(draw, 1, (1, 1, 1))
     w, b = parameters[:5], parameters[5]
     error = 1 / (1 + torch.exp(-(points @ w + b))) - labels
     expected = torch.cat([points.T @ error / len(labels), error.mean()[None]])

@@ -58,7 +58,7 @@ def plain_module(bench, parameters):
 def batch_of(bench, rank, step):
     task = bench.task
     draw = generator(bench.seed, "batch", rank, step)
-    batch = task.data.batch(draw, rank, bench.num_shards, task.batch_size, task.model.length)
+    batch = task.batch(draw, rank, (1,) * bench.num_shards)
     return bench.place(batch)
 
 

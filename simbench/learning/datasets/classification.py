@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from pydantic import PositiveFloat, PositiveInt
 
-from simbench.learning.dataset import Dataset
+from simbench.learning.dataset import Samples
 from simbench.learning.model import Batch
+from simbench.learning.shards.contiguous import Contiguous
 from simbench.seeds import generator
 
 
-class Classification(Dataset):
+class Classification(Samples):
     """x from N(0, I); P(label = 1) is the logistic function of ``margin`` times x along a line."""
 
     kind: Literal["classification"] = "classification"
@@ -32,15 +33,28 @@ class Classification(Dataset):
         """Nothing is read."""
         return ""
 
-    def batch(
-        self, draw: np.random.Generator, rank: int, num_shards: int, size: int, length: int
-    ) -> Batch:
-        """Return (size, length) points and (size,) labels in 0..1, drawn with replacement."""
+    @property
+    def own_sharding(self) -> Contiguous:
+        """Any will do: the points come in no order."""
+        return Contiguous()
+
+    @property
+    def has_labels(self) -> bool:
+        """They are of two classes."""
+        return True
+
+    def labels(self, length: int) -> np.ndarray:
+        """Return 0 or 1 for each point."""
+        return _points(self, "training", self.samples, length)[1].numpy().astype(np.int64)
+
+    def num_samples(self, length: int) -> int:
+        """Return ``samples``."""
+        return self.samples
+
+    def take(self, indices: np.ndarray, length: int) -> Batch:
+        """Return (B, length) points and (B,) labels in 0..1."""
         points, labels = _points(self, "training", self.samples, length)
-        first, end = (self.samples * r // num_shards for r in (rank, rank + 1))
-        if first == end:
-            raise ValueError(f"{self.samples} samples are too few for {num_shards} nodes")
-        chosen = torch.from_numpy(draw.integers(first, end, size))
+        chosen = torch.from_numpy(indices)
         return points[chosen], labels[chosen]
 
     def validation(self, num_shards: int, length: int) -> tuple[Batch, ...]:

@@ -5,11 +5,11 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from simbench.learning.dataset import Dataset
+from simbench.learning.dataset import Endless
 from simbench.learning.model import Batch
 
 
-class Gaussian(Dataset):
+class Gaussian(Endless):
     """Samples are (z, rank) with z from N(0, I); held out is z = 0 of every node."""
 
     kind: Literal["gaussian"] = "gaussian"
@@ -21,9 +21,7 @@ class Gaussian(Dataset):
         """Nothing is read."""
         return ""
 
-    def batch(
-        self, draw: np.random.Generator, rank: int, num_shards: int, size: int, length: int
-    ) -> Batch:
+    def draw(self, draw: np.random.Generator, rank: int, size: int, length: int) -> Batch:
         """Return noise of shape (size, length) and the rank, size times."""
         return torch.from_numpy(draw.standard_normal((size, length))), torch.full((size,), rank)
 

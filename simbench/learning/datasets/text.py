@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from pydantic import PositiveInt
 
-from simbench.learning.dataset import Dataset
+from simbench.learning.dataset import Samples
 from simbench.learning.model import Batch
+from simbench.learning.shards.contiguous import Contiguous
 from simbench.spec import InputFile
 
 BLOCK_BYTES = 4096
@@ -19,8 +20,8 @@ PART_SAMPLES = 16
 """Held-out windows that are evaluated in one operation."""
 
 
-class Text(Dataset):
-    """Windows of a text. Each node's shard is a contiguous piece of what isn't held out."""
+class Text(Samples):
+    """Windows of a text: sample i begins at byte i of what isn't held out."""
 
     kind: Literal["text"] = "text"
     path: InputFile | None = None
@@ -35,18 +36,29 @@ class Text(Dataset):
         """SHA-256 of the text."""
         return hashlib.sha256(_text(self.path)).hexdigest()
 
-    def batch(
-        self, draw: np.random.Generator, rank: int, num_shards: int, size: int, length: int
-    ) -> Batch:
-        """Return (size, length) tokens and, as targets, the tokens that follow each."""
-        training, _ = _split(self.path)
-        first, end = (len(training) * r // num_shards for r in (rank, rank + 1))
-        if end - first <= length:
-            raise ValueError(
-                f"{len(training)} bytes of text are too few for {num_shards} shards of windows "
-                f"of {length} bytes"
-            )
-        return _windows(training, draw.integers(first, end - length, size), length)
+    @property
+    def own_sharding(self) -> Contiguous:
+        """Pieces of the text: a node that reads one file or book."""
+        return Contiguous()
+
+    def reach(self, length: int) -> int:
+        """Return ``length``: a window and its targets have one byte more."""
+        return length
+
+    def num_samples(self, length: int) -> int:
+        """Return in how many places a window and the target of its last byte fit."""
+        return max(0, len(_split(self.path)[0]) - length)
+
+    def take(self, indices: np.ndarray, length: int) -> Batch:
+        """Return (B, length) tokens and, as targets, the tokens that follow each."""
+        return _windows(_split(self.path)[0], indices, length)
+
+    def too_few(self, num_shards: int, length: int) -> str:
+        """Return what to say where a window fits into no place of a shard."""
+        return (
+            f"{len(_split(self.path)[0])} bytes of text are too few for {num_shards} shards of "
+            f"windows of {length} bytes"
+        )
 
     def validation(self, num_shards: int, length: int) -> tuple[Batch, ...]:
         """Return evenly spaced windows of the held-out text, ``PART_SAMPLES`` in a part."""
