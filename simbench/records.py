@@ -31,6 +31,8 @@ class Evaluation(NamedTuple):
     payload_bytes: int
     """Bytes handed to the network by all nodes until then."""
     loss: float
+    accuracy: float | None = None
+    """Share of the held-out targets that are told right; None where the model tells none."""
 
 
 class Update(NamedTuple):
@@ -103,7 +105,13 @@ TABLES: dict[str, type[tuple[Any, ...]]] = {
 ONLY_WHEN_ANY = ("events",)
 """Tables whose file isn't there when they are empty."""
 
-_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), int | None: pa.int64()}
+_ARROW = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    int | None: pa.int64(),
+    float | None: pa.float64(),
+}
 
 
 def schema(row: type[tuple[Any, ...]]) -> pa.Schema:
@@ -170,6 +178,10 @@ class RunFolder:
         else:
             table = pq.read_table(file)
         optional = [n for n, kind in TABLES[name].__annotations__.items() if kind == int | None]
+        columns = TABLES[name].__annotations__
+        for column in set(columns) - set(table.column_names):
+            # A run of before there was such a column.
+            table = table.append_column(column, pa.nulls(len(table), _ARROW[columns[column]]))
         # Through pandas, a missing value would turn nanoseconds into rounded floats.
         frame: pd.DataFrame = table.drop_columns(optional).to_pandas()
         for column in optional:

@@ -170,6 +170,10 @@ class Scenario(Spec):
         """Refuse data that are too few for so many shards, or to hold anything out."""
         task, nodes = self.task, self.cluster.nodes
         try:
+            task.num_parameters  # noqa: B018 - whether the library that builds it takes its settings
+        except ValueError as error:
+            raise misfit(("task", "model"), str(error)) from None
+        try:
             weights = self.shard_weights or (1,) * nodes
         except ValueError as error:  # FLOPs can't be counted
             raise misfit(("task", "shards", "sizes"), str(error)) from None
@@ -179,6 +183,10 @@ class Scenario(Spec):
             task.data.validation(nodes, task.model.length)
         except ValueError as error:
             raise misfit(("task", "data"), str(error)) from None
+        try:
+            task.step_flops  # noqa: B018 - whether a module of the user's own takes a batch
+        except RuntimeError as error:
+            raise misfit(("task", "model"), f"can't read a batch: {error}") from None
 
     def _check_network(self) -> None:
         """Refuse a network that can't be built for these nodes, or says what has no effect."""
@@ -245,10 +253,10 @@ def _source_of_package() -> str:
 
 
 def _classes(part: object) -> set[type]:
-    """Return the classes of all specs in ``part``, plug-ins from outside among them."""
+    """Return the classes of all specs in ``part``, and other code of users' that they call."""
     if isinstance(part, Spec):
         inner = [getattr(part, name) for name in type(part).model_fields]
-        return {type(part)}.union(*map(_classes, inner))
+        return {type(part), *part.user_code}.union(*map(_classes, inner))
     if isinstance(part, dict):
         part = tuple(part.values())
     return set().union(*map(_classes, part)) if isinstance(part, tuple) else set()

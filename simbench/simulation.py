@@ -8,6 +8,7 @@ What lies behind the stop is cancelled.
 import gc
 import json
 import math
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -73,6 +74,7 @@ class _Version(NamedTuple):
 class _Settled(NamedTuple):
     version: _Version
     loss: float
+    accuracy: float | None
     parameters_sha256: str
 
 
@@ -444,7 +446,7 @@ def _settle(
             result = result.result()
             memo.put(version.recipe.key, result)
             keeper.note_computed()
-        yield _Settled(version, result["loss"], result["parameters_sha256"])
+        yield _Settled(version, **result)
 
 
 def _pass_over(recipe: Recipe, passed_over: Counter[str]) -> None:
@@ -464,6 +466,7 @@ def _row(simulation: Simulation, settled: _Settled) -> Evaluation:
         simulation.samples(version.progress),
         version.payload_bytes,
         settled.loss,
+        settled.accuracy,
     )
 
 
@@ -477,7 +480,8 @@ def _outcome(
 ) -> Outcome:
     """Cut the books at the end and sum them up."""
     begun_s = time.thread_time()
-    by_loss = stopped_by == "loss"
+    by_loss, loss = stopped_by == "loss", evaluations[-1].loss
+    is_language_model = simulation.scenario.task.model.is_language_model
     updates = simulation.updates[: last.version.num_updates] if by_loss else simulation.updates
     num_messages = last.version.num_messages if by_loss else None
     messages = simulation.messages_until(end_ns, num_messages)
@@ -496,7 +500,9 @@ def _outcome(
         "end_ns": end_ns,
         "time_to_target_ns": end_ns if by_loss else None,
         # JSON has no number for the loss of a run that diverged.
-        "final_loss": evaluations[-1].loss if math.isfinite(evaluations[-1].loss) else None,
+        "final_loss": loss if math.isfinite(loss) else None,
+        "final_perplexity": _perplexity(loss) if is_language_model else None,
+        "final_accuracy": evaluations[-1].accuracy,
         "samples": simulation.samples(updates[-1].update if updates else 0),
         "updates": len(updates),
         "payload_bytes": sum(message.num_bytes for message in messages),
@@ -508,6 +514,11 @@ def _outcome(
         summary |= _what_it_cost(events)
     clock_s = simulation.clock_s + time.thread_time() - begun_s
     return Outcome(evaluations, updates, messages, tiles, events, summary, known, clock_s)
+
+
+def _perplexity(loss: float) -> float | None:
+    """Return exp(loss), tokens among which one would have to guess; None if that isn't finite."""
+    return math.exp(loss) if loss < math.log(sys.float_info.max) else None
 
 
 def _what_it_cost(events: list[Happening]) -> dict[str, int]:

@@ -1,11 +1,11 @@
 """What a dataset is: samples to train on, which nodes share out, and held-out parts."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import numpy as np
+import torch
 
-from simbench.learning.model import Batch
+from simbench.learning.model import Batch, Form
 from simbench.learning.sharding import Sharding
 from simbench.learning.shards.iid import IID
 from simbench.spec import Spec
@@ -18,8 +18,26 @@ class Dataset(Spec, ABC):
     """
 
     kind: str
-    yields: ClassVar[str]
-    """The form of its batches; a model ``takes`` one."""
+
+    @property
+    @abstractmethod
+    def yields(self) -> Form:
+        """The form of its batches; a model ``takes`` one."""
+
+    @property
+    def num_features(self) -> int | None:
+        """How many entries a vector has; None where there is none, or any number will do."""
+        return None
+
+    @property
+    def num_tokens(self) -> int | None:
+        """How many different tokens there are; None where there is none."""
+        return None
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many labels there are; None where there is none."""
+        return None
 
     @property
     @abstractmethod
@@ -63,6 +81,11 @@ class Samples(Dataset, ABC):
     def too_few(self, num_shards: int, length: int) -> str:
         """Return what to say where a shard of ``num_shards`` has no sample."""
         return f"{self.num_samples(length)} samples are too few for {num_shards} nodes"
+
+
+def in_parts(batch: Batch, size: int) -> tuple[Batch, ...]:
+    """Return ``batch`` in parts of ``size`` samples; the last may have fewer."""
+    return tuple(zip(*(torch.split(each, size) for each in batch), strict=True))
 
 
 class Endless(Dataset, ABC):

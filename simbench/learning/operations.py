@@ -47,11 +47,12 @@ class Bench:
 
     def identify(self, name: str, *specs: Spec, classes: tuple[type, ...] = (), **more: Any) -> str:
         """Return the identity of an operation that reads ``specs`` and ``more``."""
+        code = [each for spec in specs for each in spec.user_code]
         facts = {
             "name": name,
             "specs": [dump_by_contents(spec) for spec in specs],
             "dtype": self.task.dtype,
-            "source": source_hash(Bench, *map(type, specs), *classes),
+            "source": source_hash(Bench, *map(type, specs), *classes, *code),
             "fingerprint": self.fingerprint,
             **more,
         }
@@ -261,7 +262,7 @@ class Paste(PureOperation):
 
 @dataclass(frozen=True)
 class EvaluatePart:
-    """The mean loss on one part of the held-out data, and the number of its samples."""
+    """The mean loss on one part of the held-out data, the number of its samples, the accuracy."""
 
     bench: Bench
     name = "evaluate_part"
@@ -286,12 +287,12 @@ class EvaluatePart:
     def _parts(self) -> tuple[Batch, ...]:
         return _validation(self.bench.task, self.bench.num_shards)
 
-    def __call__(self, parameters: Tensor, part: int) -> tuple[float, int]:
+    def __call__(self, parameters: Tensor, part: int) -> tuple[float, int, float | None]:
         module, _ = self.bench.module_with(parameters)
         batch = self._parts()[part]
         with torch.no_grad():
-            loss = self.bench.task.model.loss(module, self.bench.place(batch))
-        return float(loss), len(batch[0])
+            loss, accuracy = self.bench.task.model.evaluate(module, self.bench.place(batch))
+        return float(loss), len(batch[0]), None if accuracy is None else float(accuracy)
 
 
 @functools.lru_cache(maxsize=4)
@@ -301,7 +302,10 @@ def _validation(task: Task, num_shards: int) -> tuple[Batch, ...]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The loss over all held-out parts, and the SHA-256 of the parameters' bytes."""
+    """Loss and accuracy over all held-out parts, and the SHA-256 of the parameters' bytes.
+
+    The accuracy is None where the model tells none.
+    """
 
     bench: Bench
     name = "evaluation"
@@ -311,8 +315,12 @@ class Evaluation:
     def identity(self) -> str:
         return self.bench.identify(self.name)
 
-    def __call__(self, parameters: Tensor, *parts: tuple[float, int]) -> dict[str, Any]:
-        num_samples = sum(size for _, size in parts)
+    def __call__(
+        self, parameters: Tensor, *parts: tuple[float, int, float | None]
+    ) -> dict[str, Any]:
+        num_samples = sum(size for _, size, _ in parts)
         digest = hashlib.sha256(parameters.cpu().numpy().tobytes()).hexdigest()
-        loss = sum(mean * size for mean, size in parts) / num_samples
-        return {"loss": loss, "parameters_sha256": digest}
+        loss = sum(mean * size for mean, size, _ in parts) / num_samples
+        shares = [share * size for _, size, share in parts if share is not None]
+        accuracy = sum(shares) / num_samples if shares else None
+        return {"loss": loss, "accuracy": accuracy, "parameters_sha256": digest}

@@ -8,17 +8,19 @@ import numpy as np
 import torch
 from pydantic import PositiveInt, model_validator
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from simbench.learning.dataset import Dataset, Endless, Samples
 from simbench.learning.datasets.text import Text
+from simbench.learning.fit import misfit_of
 from simbench.learning.model import Batch, Model
 from simbench.learning.models.gpt import GPT
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.optimizers.sgd import SGD
 from simbench.learning.sharding import Listing, Shard, Sharding, pick
 from simbench.seeds import generator
-from simbench.spec import OneOf, Spec, discover, misfit
+from simbench.spec import OneOf, Spec, misfit
 
 
 class Task(Spec):
@@ -39,16 +41,8 @@ class Task(Spec):
 
     @model_validator(mode="after")
     def _model_reads_the_data(self) -> "Task":
-        if self.model.takes != self.data.yields:
-            fitting = [
-                kind
-                for kind, data in discover("simbench.learning.datasets", Dataset).items()
-                if data.yields == self.model.takes
-            ]
-            raise ValueError(
-                f"model {self.model.kind} takes {self.model.takes} but data {self.data.kind} "
-                f"yields {self.data.yields}; data that would do: {', '.join(fitting)}"
-            )
+        if problem := misfit_of(self.model, self.data):
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")
@@ -157,10 +151,19 @@ def _count_flops(task: Task) -> int:
         return 0
     draw = generator(0, "flops", 0, 0)
     batch = task.batch(draw, 0, (1,))
-    on_meta = tuple(
-        tensor.to("meta", task.torch_dtype if tensor.is_floating_point() else None)
+    try:
+        return _count_on("meta", task, _on_meta(task), batch)
+    except (RuntimeError, NotImplementedError):
+        # It looks at its numbers, which tensors without storage don't have.
+        return _count_on("cpu", task, task.model.build().to(task.torch_dtype), batch)
+
+
+def _count_on(device: str, task: Task, module: nn.Module, batch: Batch) -> int:
+    there = tuple(
+        tensor.to(device, task.torch_dtype if tensor.is_floating_point() else None)
         for tensor in batch
     )
-    with FlopCounterMode(display=False) as counter:
-        task.model.loss(_on_meta(task), on_meta).backward()  # type: ignore[no-untyped-call]
+    # The counter knows no fused attention of the CPU and would leave it out.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        task.model.loss(module, there).backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())

@@ -27,10 +27,17 @@ HEADINGS = (
 def rows(results: Sequence[Outcome], target: float | None) -> list[tuple[str, ...]]:
     """Return a row for each heading with a column per strategy, and what went wrong if anything."""
     found = list(zip(HEADINGS, *(cells(each, target) for each in results), strict=True))
+    place = len(found) - 1
+    for what, show in (("accuracy", show_share), ("perplexity", show_loss)):
+        ends = [each.final(what) for each in results]
+        if any(end is not None for end in ends):
+            shown = ("-" if end is None else show(end) for end in ends)
+            found.append((f"final {what}", *shown))
     if any(each.down > 0 for each in results):
-        found.insert(-1, ("workers down", *(show_share(each.down) for each in results)))
+        found.insert(place, ("workers down", *(show_share(each.down) for each in results)))
+        place += 1
     if any("retries" in each.attempts[0].summary for each in results):
-        found.insert(-1, ("transfers sent again, all seeds", *map(_sent_again, results)))
+        found.insert(place, ("transfers sent again, all seeds", *map(_sent_again, results)))
     return found
 
 

@@ -19,6 +19,10 @@ _NOT_REACHED = (
     "that arrived, and a median that would need it is not given."
 )
 _PAYLOAD = "Bytes of parameters and gradients handed to the network by all nodes."
+_ACCURACY = "The share of held-out targets, tokens or labels, that the model finds the likeliest."
+_PERPLEXITY = (
+    "exp(loss): among how many tokens, all as likely, one would have to guess to be as surprised."
+)
 _DOWN = (
     "A node that has failed, was taken or hasn't joined yet. It computes nothing and begins anew "
     "what it was computing; transfers that are cut are sent again when both ends are up and there "
@@ -36,6 +40,9 @@ def meanings(run: RunFolder) -> dict[str, str]:
         "Samples": f"Training samples over all {workers} workers, {batch} per worker and step.",
         "Payload": _PAYLOAD,
     }
+    for what, meaning in (("accuracy", _ACCURACY), ("perplexity", _PERPLEXITY)):
+        if any(entry.get(f"final_{what}") is not None for entry in run.summary["runs"]):
+            words[what.capitalize()] = meaning
     if any("retries" in entry for entry in run.summary["runs"]):
         words["Down"] = _DOWN
     own = [name for name, rank in servers(run).items() if rank >= workers]

@@ -1,7 +1,7 @@
 """Two classes of points on either side of a plane, with labels that err near it."""
 
 import functools
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,7 +26,15 @@ class Classification(Samples):
     data_seed: int = 0
     """Names the points; runs with other seeds meet the same ones."""
 
-    yields: ClassVar[str] = "features"
+    @property
+    def yields(self) -> Literal["features"]:
+        """Points and labels."""
+        return "features"
+
+    @property
+    def num_classes(self) -> int:
+        """Two."""
+        return 2
 
     @property
     def content(self) -> str:
@@ -45,7 +53,7 @@ class Classification(Samples):
 
     def labels(self, length: int) -> np.ndarray:
         """Return 0 or 1 for each point."""
-        return _points(self, "training", self.samples, length)[1].numpy().astype(np.int64)
+        return _points(self, "training", self.samples, length)[1].numpy()
 
     def num_samples(self, length: int) -> int:
         """Return ``samples``."""
@@ -69,5 +77,5 @@ def _points(spec: Classification, purpose: str, count: int, length: int) -> Batc
     draw = generator(spec.data_seed, purpose, 0, 0)
     points = draw.standard_normal((count, length))
     chance = 1 / (1 + np.exp(-spec.margin * points @ direction))
-    labels = (draw.random(count) < chance).astype(np.float64)
+    labels = (draw.random(count) < chance).astype(np.int64)
     return torch.from_numpy(points), torch.from_numpy(labels)

@@ -1,6 +1,6 @@
 """Standard normal noise, and the rank of the node that drew it: data for quadratics."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,7 +14,10 @@ class Gaussian(Endless):
 
     kind: Literal["gaussian"] = "gaussian"
 
-    yields: ClassVar[str] = "noise"
+    @property
+    def yields(self) -> Literal["noise"]:
+        """Noise, and whose it is."""
+        return "noise"
 
     @property
     def content(self) -> str:
