@@ -31,17 +31,17 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 # They hold no doctests, and as modules to search they would all have the same name.
 collect_ignore_glob = ["*conftest.py"]
 
-OPTIONAL = {"huggingface": "transformers", "huggingface_data": "datasets"}
-"""Kinds that take a package which the tests do without, and that package."""
+OPTIONAL = {"huggingface": ("transformers", "datasets")}
+"""Kinds that take packages which the tests do without, and these packages."""
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         for kind in (getattr(item, "callspec", None) and item.callspec.id.split("-")) or ():
-            package = OPTIONAL.get(kind)
-            if package and importlib.util.find_spec(package) is None:
-                reason = f"{package} isn't installed: pip install simbench[huggingface]"
-                item.add_marker(pytest.mark.skip(reason=reason))
+            for package in OPTIONAL.get(kind, ()):
+                if importlib.util.find_spec(package) is None:
+                    reason = f"{package} isn't installed: pip install simbench[huggingface]"
+                    item.add_marker(pytest.mark.skip(reason=reason))
 
 
 Part = Callable[[Node], Steps]
