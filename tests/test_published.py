@@ -48,7 +48,7 @@ def test_with_many_buckets_the_bandwidth_is_the_closed_form(case, utilisation):
 def test_steps_of_overlap_hide_as_much_more_of_a_fragment(overlap):
     """Two fragments in turn: what is waited for is what tau steps don't cover."""
     streaming = StreamingDiLoCo(period=20, fragments=2, overlap=overlap, alpha=0)
-    step_ns, entries = 10**9, 2000
+    step_ns, entries = 10**9, 2 * 10**6
     transfer_ns = round((overlap + 1.25) * step_ns)
     bandwidth_bps = round(32 * entries / 2 * 1e9 / transfer_ns)
     end_ns = published.planned_ns(streaming, 2, step_ns, entries, bandwidth_bps)
