@@ -22,8 +22,8 @@ class AsynchronousEASGD(Strategy):
     lock-step take turns: the paper's round-robin. An update is one local step, so an exchange
     brings ``period`` of them. Staleness counts the exchanges of others since the worker's last one.
 
-    With a ``momentum`` delta, a step looks ahead, as Nesterov's does (EAMSGD). lr is the rate of plain
-    SGD, which the task's optimiser should then be; another one's step stands for -lr g:
+    With a ``momentum`` delta, a step looks ahead, as Nesterov's does (EAMSGD). lr is the rate of
+    plain SGD, which the task's optimiser should then be; another one's step stands for -lr g:
 
         v <- delta v - lr g(x + delta v)
         x <- x + v - alpha (x - c)

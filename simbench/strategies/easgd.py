@@ -21,8 +21,8 @@ class EASGD(Strategy):
     where every right-hand side is from before the step; other steps are local. All workers keep the
     same c, so one all-reduce of x_i is all that is sent. What is evaluated is c.
 
-    With a ``momentum`` delta, a step looks ahead, as Nesterov's does (EAMSGD). lr is the rate of plain
-    SGD, which the task's optimiser should then be; another one's step stands for -lr g:
+    With a ``momentum`` delta, a step looks ahead, as Nesterov's does (EAMSGD). lr is the rate of
+    plain SGD, which the task's optimiser should then be; another one's step stands for -lr g:
 
         v_i <- delta v_i - lr g_i(x_i + delta v_i)
         x_i <- x_i + v_i - alpha (x_i - c)
