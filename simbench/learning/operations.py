@@ -161,6 +161,14 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Number(PureOperation):
+    """A tensor of one entry as a plain number, to be looked at: those are known from run to run."""
+
+    def __call__(self, tensor: Tensor) -> float:
+        return float(tensor)
+
+
+@dataclass(frozen=True)
 class Step:
     """One step of a torch optimiser: parameters, its state and a gradient give new ones of both."""
 

@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 
+from simbench.execution.memo import Memo
+from simbench.execution.threads import ThreadExecutor
 from simbench.learning.optimizers.sgd import SGD
 from simbench.network.topologies.star import Star
-from simbench.simulation import NoNumbersError, Simulation
+from simbench.simulation import NoNumbersError, Simulation, simulate
 from simbench.strategies.adacomm import AdaComm
 from simbench.strategies.averaging import Averaging
 from simbench.testing import check_strategy
@@ -97,6 +99,21 @@ def test_the_network_decides_nothing(outcome):
     slow, fast = outcome(strategy, 40, **settings), outcome(strategy, 40)
     assert slow.summary["end_ns"] > 2 * fast.summary["end_ns"]
     assert [each.loss for each in slow.evaluations] == [each.loss for each in fast.evaluations]
+
+
+def test_what_it_saw_is_known_on_every_network(bowls):
+    """So one training serves them all, as for strategies that look at nothing."""
+    strategy, memo, executor = AdaComm(period=6, interval=6), Memo(None), ThreadExecutor(1)
+    try:
+        first = simulate(bowls(strategy, 40), "law", 0, executor, memo)
+        trained = executor.operations_run.copy()
+        slow = bowls(strategy, 40, network=Star(bandwidth=10**4, latency=10**8))
+        again = simulate(slow, "law", 0, executor, memo)
+    finally:
+        executor.close()
+    assert [each.loss for each in again.evaluations] == [each.loss for each in first.evaluations]
+    assert trained["gradient"] == 3 * 40
+    assert executor.operations_run == trained
 
 
 def test_it_cannot_be_planned_and_says_why(bowls):
