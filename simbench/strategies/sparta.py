@@ -21,9 +21,9 @@ class SPARTA(Strategy):
     Share 1 is all-reduce SGD by parameters.
 
     Source:
-        Baioumy, Cheema, "Sparse Parameter Averaging for DiLoCo: SPARTA", EXO Labs, 2025, without
-        the delay of its asynchronous form. There each entry is drawn by itself, with p = 0.005 in
-        the authors' code (EXO Gym); here their number is exact.
+        Beton et al., "Improving the Efficiency of Distributed Training using Sparse Parameter
+        Averaging", EXO Labs, 2025, openreview stFPf3gzq1, without its delay. There each entry is
+        drawn by itself, with p = 0.0005 to 0.005; here their number is exact.
     """
 
     kind: Literal["sparta"] = "sparta"
