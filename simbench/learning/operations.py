@@ -161,8 +161,8 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Number(PureOperation):
-    """A tensor of one entry as a plain number, to be looked at: those are known from run to run."""
+class LossNumber(PureOperation):
+    """A loss as a plain number, to be looked at: those are known from run to run."""
 
     def __call__(self, tensor: Tensor) -> float:
         return float(tensor)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from simbench.execution.values import Value
-from simbench.learning.operations import Number
+from simbench.learning.operations import LossNumber
 from simbench.node import Node, Steps
 from simbench.strategy import Strategy
 
@@ -68,7 +68,7 @@ class AdaComm(Strategy):
     def _loss(self, node: Node, parameters: Value) -> Steps:
         """Return the loss at ``parameters``, which all workers share, over all next batches."""
         mean = yield node.all_reduce(node.loss_of_next_batch(parameters), tag="loss")
-        return (yield node.observe(node.apply(Number(), mean)))
+        return (yield node.observe(node.apply(LossNumber(), mean)))
 
     def _next_period(self, period: int, loss: float, first: float) -> int:
         # No root of what noise has made negative; what isn't a number compares as false.

@@ -22,8 +22,8 @@ from simbench.learning.operations import (
     Initial,
     Item,
     Loss,
+    LossNumber,
     Mix,
-    Number,
     Paste,
     Step,
 )
@@ -104,7 +104,7 @@ def test_the_loss_is_that_of_a_plain_module_and_a_number(task, bench_for):
         expected = task.model.loss(plain_module(bench, parameters), batch_of(bench, 1, 7))
     assert torch.equal(loss, expected)
     assert not loss.requires_grad
-    assert Number()(loss) == float(expected)
+    assert LossNumber()(loss) == float(expected)
     assert Loss(bench).identity != Gradient(bench).identity
 
 

@@ -118,7 +118,7 @@ def test_what_it_saw_is_known_on_every_network(bowls):
 
 def test_it_cannot_be_planned_and_says_why(bowls):
     simulation = Simulation(bowls(AdaComm()), "law", 0)
-    with pytest.raises(NoNumbersError, match=r"'law' looks at a number \("):
+    with pytest.raises(NoNumbersError, match=r"'law' looks at a number \(loss_number\)"):
         simulation.advance()
 
 

@@ -128,10 +128,8 @@ def test_an_update_is_a_local_step():
 @pytest.mark.parametrize(
     "strategy",
     [
-        EASGD(period=1, moving_rate=0.1),
-        EASGD(momentum=0.5),
-        AsynchronousEASGD(period=1, server=0),
-        AsynchronousEASGD(momentum=0.5),
+        EASGD(period=1, moving_rate=0.1, momentum=0.5),
+        AsynchronousEASGD(period=1, server=0, momentum=0.5),
     ],
     ids=str,
 )

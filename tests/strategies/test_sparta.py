@@ -9,7 +9,6 @@ from simbench.learning.optimizers.adamw import AdamW
 from simbench.learning.optimizers.sgd import SGD
 from simbench.strategies.averaging import Averaging
 from simbench.strategies.sparta import SPARTA
-from simbench.testing import check_strategy
 
 
 @pytest.mark.parametrize("optimizer", [SGD(learning_rate=0.1), AdamW(learning_rate=0.05)])
@@ -60,10 +59,6 @@ def test_the_mean_of_the_replicas_is_kept_by_every_exchange(losses):
     """So on equal curvature it follows all-reduce SGD, whatever is averaged when."""
     sparse, full = (losses(each, dimension=40) for each in (SPARTA(share=0.1), Averaging()))
     np.testing.assert_allclose(sparse, full, rtol=1e-12)
-
-
-def test_the_law_holds_with_another_share():
-    check_strategy(SPARTA(share=0.4))
 
 
 def test_operations_choose_evenly_and_put_back_what_they_took():
