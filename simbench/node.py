@@ -353,19 +353,30 @@ class Node:
     def publish(
         self,
         model: Value,
-        progress: int,
+        progress: int | None = None,
         *,
         contributor: int | None = None,
         staleness: int = 0,
+        batches: int | None = None,
     ) -> None:
         """Announce version ``progress`` of the model, as the strategy counts it.
 
         Where the strategy counts steps, workers publish replicas: they are averaged at equal
-        progress, when the last worker has published its own. What a server publishes, and what is
-        counted in updates, is the model itself.
+        progress, when the last worker has published its own. What a server publishes is the model
+        itself. Where updates are counted without a server, each worker publishes its replica
+        whenever it changes, and nobody knows ``progress``: an update is a replica that trained, and
+        the mean of all workers' latest replicas is the model.
+
+        Args:
+            model: the parameters.
+            progress: 1, 2, ... as the strategy counts.
+            contributor: whose push it was, where it was one worker's.
+            staleness: updates between its reading and this one; the most where several were merged.
+            batches: how many are behind this update and weren't behind the one before; by default
+                those of ``Strategy.batches_per_count``. A replica that was only averaged has 0.
         """
         self._own(model)
-        self._world.publish(self.rank, model, progress, contributor, staleness)
+        self._world.publish(self.rank, model, progress, contributor, staleness, batches)
 
     # -- whose Value it is
 

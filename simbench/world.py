@@ -34,8 +34,8 @@ class AllReduceUnderWay:
 Meeting = tuple[str, tuple[int, ...], int]
 """Tag, who takes part, and how many under that tag these have begun before."""
 
-Publish = Callable[[int, Value, int, int | None, int], None]
-"""(rank, model, progress, contributor, staleness): a node has a new version of the model."""
+Publish = Callable[[int, Value, int | None, int | None, int, int | None], None]
+"""(rank, model, progress, contributor, staleness, batches): a node has a new version of it."""
 
 
 @dataclass
