@@ -73,6 +73,23 @@ class Node:
         assert self._world.server is not None, "this strategy has no server"
         return self._world.server
 
+    # -- what time it is, and what takes how long
+
+    @property
+    def now_ns(self) -> int:
+        """The virtual time, which only an order-dependent strategy may act on."""
+        return self._clock.now_ns
+
+    def usual_step_ns(self, rank: int) -> int:
+        """Return what a step of worker ``rank`` takes, as a few measured in advance tell."""
+        return self._world.usual_step_ns(rank)
+
+    def wait(self, duration_ns: int) -> Event:
+        """Let ``duration_ns`` pass; the event comes after all mail that arrives at that moment."""
+        over = Event(self._clock)
+        self._clock.afterwards(over, self.rank, duration_ns)
+        return over
+
     # -- what is drawn
 
     def shared_draw(self, purpose: str, step: int) -> np.random.Generator:
@@ -233,12 +250,13 @@ class Node:
 
     # -- waiting
 
-    def race(self, *words: Work | Receive) -> Generator[Event, Any, Work | Receive]:
+    def race(self, *words: Event) -> Generator[Event, Any, Event]:
         """Wait for the first of ``words`` and undo the others; return the winner.
 
         At the same instant the clock's order decides, in which work is a message to oneself; of
         words that were done before the call, the first in it wins. Work that is undone stops and
-        leaves the processor free; mail that had been handed out goes back to the mailbox's front.
+        leaves the processor free; mail that had been handed out goes back to the mailbox's front; a
+        ``wait`` goes on.
         """
         yield self._clock.any_of(words)
         winner = next(word for word in words if word.processed)
@@ -251,10 +269,10 @@ class Node:
         """Let ``process`` run beside the one that starts it; the event is its end."""
         return self._clock.process(process)
 
-    def _undo(self, word: Work | Receive) -> None:
+    def _undo(self, word: Event) -> None:
         if isinstance(word, Receive):
             self.mailbox.undo(word)
-        elif word.process is not None and word.process.is_alive:
+        elif isinstance(word, Work) and word.process is not None and word.process.is_alive:
             word.process.interrupt()
 
     # -- the model

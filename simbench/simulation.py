@@ -5,6 +5,7 @@ applied in that order, so the records don't depend on how far the clock or the e
 What lies behind the stop is cancelled.
 """
 
+import functools
 import gc
 import json
 import math
@@ -134,6 +135,7 @@ class Simulation:
             num_workers=num_workers,
             server=self.server,
             step_ns=lambda rank, step: cluster.step_ns(flops, seed, rank, step),
+            usual_step_ns=functools.cache(lambda rank: cluster.usual_step_ns(flops, seed, rank)),
             backward_share=lambda rank: cluster.machine_of(rank).backward_share,
             worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
             publish=self._publish,

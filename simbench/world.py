@@ -56,6 +56,8 @@ class World:
     server: int | None
     step_ns: Callable[[int, int], int]
     """(rank, step) -> virtual time of that gradient."""
+    usual_step_ns: Callable[[int], int]
+    """Rank -> what its gradients take, as its operator knows from a few."""
     backward_share: Callable[[int], float]
     """Rank -> last share of that time, in which the gradient comes out."""
     worked: Callable[[int, int, int], None]
