@@ -253,7 +253,8 @@ class Simulation:
             return
         per_count = self.strategy.batches_per_count(self.world.num_workers)
         if self.strategy.counts == "steps":
-            assert progress is not None and batches is None, "a step is as many batches as any"
+            assert progress is not None, "each counts its own steps"
+            assert batches is None, "a step is as many batches as any other"
             if rank != self.server:
                 self._publish_replica(rank, model.recipe, progress, per_count)
                 return

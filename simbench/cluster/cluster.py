@@ -10,7 +10,6 @@ from simbench.cluster.machines.flops import Flops
 from simbench.cluster.straggler import Straggler
 from simbench.spec import OneOf, Spec, misfit
 
-
 _MEASURED_STEPS = 16
 """Gradients that tell how long one usually takes."""
 

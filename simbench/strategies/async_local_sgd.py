@@ -2,12 +2,11 @@
 
 import itertools
 import math
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 
 from simbench.learning.optimizers.delayed_nesterov import DelayedNesterov
-from simbench.mailbox import Mail
 from simbench.node import Node, Steps
 from simbench.strategy import OptimizerChoice, ServerPlace, Strategy
 from simbench.units import Nanoseconds
@@ -91,7 +90,7 @@ class AsyncLocalSGD(Strategy):
 
     def _window(self, node: Node, began_ns: dict[int, int], took_ns: dict[int, int]) -> Steps:
         """Wait for the first push and those that come within the grace time; note how long."""
-        pushes: list[Mail] = []
+        pushes: list[Any] = []
         awaited, over, closes_ns = list(node.workers), None, math.inf
         while not pushes or any(began_ns[i] + took_ns[i] <= closes_ns for i in awaited):
             arriving = node.receive("push")

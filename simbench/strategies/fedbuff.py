@@ -81,8 +81,6 @@ class FedBuff(Strategy):
             weights = [share * self.damping.factor(staleness) for staleness in stalenesses]
             parameters = node.add(parameters, node.mix(*changes, weights=weights))
             contributor = push.sender if self.buffer == 1 else None
-            node.publish(
-                parameters, update, contributor=contributor, staleness=max(stalenesses)
-            )
+            node.publish(parameters, update, contributor=contributor, staleness=max(stalenesses))
             node.send(push.sender, parameters, tag="model")
             read[push.sender] = update
