@@ -56,5 +56,5 @@ def test_it_meets_the_laws_with_its_momentum_spread_out():
 
 
 def test_more_momentum_between_than_there_is_is_refused():
-    with pytest.raises(ValidationError, match="expected at most 1 / buffer = 0.25"):
+    with pytest.raises(ValidationError, match=r"expected at most 1 / buffer = 0\.25"):
         DelayedNesterov(buffer=4, activation=0.3)

@@ -67,7 +67,8 @@ def published(each):
     executor = ThreadExecutor(1)
     try:
         numbers = [
-            (rank, executor.start(recipe).result().numpy(), trained) for rank, recipe, trained in log
+            (rank, executor.start(recipe).result().numpy(), trained)
+            for rank, recipe, trained in log
         ]
         losses = [
             (place, executor.start(version.recipe).result()["loss"]) for place, version in versions

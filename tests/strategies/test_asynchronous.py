@@ -43,9 +43,7 @@ def scenario(strategy, workers=4, count=40, **changes):
                 optimizer=SGD(learning_rate=0.15),
                 dtype="float64",
             ),
-            "cluster": Cluster(
-                nodes=workers, machine=Fixed(step_time=10 * MS, jitter=Constant())
-            ),
+            "cluster": Cluster(nodes=workers, machine=Fixed(step_time=10 * MS, jitter=Constant())),
             "network": Instant(),
             "evaluate_every": 1,
             "stop": Stop(updates=count),
