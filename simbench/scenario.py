@@ -97,8 +97,8 @@ class Scenario(Spec):
     strategies: dict[str, Annotated[Strategy, OneOf("simbench.strategies")]] = Field(min_length=1)
     """What is compared: a name of your own and a choice each."""
     evaluate_every: PositiveInt = 5
-    """Steps of all nodes from one evaluation to the next; evaluation costs no virtual time. What
-    counts updates is evaluated as soon as as many batches are behind it."""
+    """Steps of all nodes from one evaluation to the next, as many batches where a strategy counts
+    updates; evaluation costs no virtual time."""
     stop: Stop
     """When a run ends."""
     seeds: tuple[NonNegativeInt, ...] = Field(default=(0, 1), min_length=1)

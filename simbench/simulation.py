@@ -252,24 +252,23 @@ class Simulation:
         if self.ended_by is not None:
             return
         per_count = self.strategy.batches_per_count(self.world.num_workers)
-        if self.strategy.counts == "steps":
-            assert progress is not None, "each counts its own steps"
+        if self.strategy.counts == "steps" and rank != self.server:
+            assert progress is not None, "each worker counts its steps"
             assert batches is None, "a step is as many batches as any other"
-            if rank != self.server:
-                self._publish_replica(rank, model.recipe, progress, per_count)
-                return
+            self._publish_replica(rank, model.recipe, progress, per_count)
+            return
         batches = per_count if batches is None else batches
         if self.server is not None:
             # What a server publishes is the model itself.
-            assert progress == len(self.updates) + 1, "versions are published in turn"
-            self._add_version([model.recipe], batches, contributor, staleness)
+            self._add_version(progress, [model.recipe], batches, contributor, staleness)
             return
         assert progress is None, "without a server nobody knows how many updates there are"
         self._latest[rank] = model.recipe
         if batches:
-            staleness = len(self.updates) - self._last_update[rank]
-            self._last_update[rank] = len(self.updates) + 1
-            self._add_version(self._latest, batches, rank, staleness)
+            done = len(self.updates)
+            staleness = done - self._last_update[rank]
+            self._last_update[rank] = done + 1
+            self._add_version(done + 1, self._latest, batches, rank, staleness)
 
     def _publish_replica(self, rank: int, recipe: Recipe, progress: int, batches: int) -> None:
         """Take a worker's replica of one step: the last one makes the version."""
@@ -280,25 +279,27 @@ class Simulation:
         if len(replicas) == self.world.num_workers:
             del self._replicas[progress]
             ordered = [replicas[rank] for rank in sorted(replicas)]
-            self._add_version(ordered, batches, None, 0)
+            self._add_version(progress, ordered, batches, None, 0)
 
     def _add_version(
         self,
+        progress: int | None,
         replicas: Sequence[Recipe | None],
         batches: int,
         contributor: int | None,
         staleness: int,
     ) -> None:
         """Enter the next version in the books: the mean of ``replicas``, if it is evaluated."""
-        progress, now_ns = len(self.updates) + 1, self.clock.now_ns
-        before = self._batches[-1]
-        self._batches.append(before + batches)
+        assert progress == len(self.updates) + 1, "versions are published in turn: 1, 2, ..."
+        before, now_ns = self._batches[-1], self.clock.now_ns
+        after = before + batches
+        self._batches.append(after)
         self.updates.append(Update(self.name, self.seed, progress, now_ns, contributor, staleness))
-        if self._is_evaluated(progress, before, before + batches):
+        if self._is_evaluated(progress, before, after):
             known = [each for each in replicas if each is not None]
             mean = self._training.mix(known, None, 0) if len(known) > 1 else known[0]
             self._note_version(progress, mean)
-        if self._is_last(progress, before, before + batches):
+        if self._is_last(progress, before, after):
             stop = self.scenario.stop
             self.ended_by = "updates" if progress == stop.updates else "samples"
             self.end_ns = now_ns

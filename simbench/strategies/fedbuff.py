@@ -1,7 +1,6 @@
 """Buffered asynchronous aggregation: workers wait for nobody, the server for a few changes."""
 
-import itertools
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
@@ -64,23 +63,23 @@ class FedBuff(Strategy):
             state = state.with_parameters(model.body)
 
     def serve(self, node: Node) -> Steps:
-        """Gather K changes, answering each; then add them."""
+        """Gather changes and add K at a time; answer each with the newest parameters."""
         parameters = node.initial_state().parameters
         read = dict.fromkeys(node.workers, 0)
-        for update in itertools.count(1):
-            changes, stalenesses = [], []
-            while True:
-                push = yield node.receive("push")
-                changes.append(push.body)
-                stalenesses.append(update - 1 - read[push.sender])
-                if len(changes) == self.buffer:
-                    break
-                node.send(push.sender, parameters, tag="model")
-                read[push.sender] = update - 1
-            share = self.server_rate / self.buffer
-            weights = [share * self.damping.factor(staleness) for staleness in stalenesses]
-            parameters = node.add(parameters, node.mix(*changes, weights=weights))
-            contributor = push.sender if self.buffer == 1 else None
-            node.publish(parameters, update, contributor=contributor, staleness=max(stalenesses))
+        gathered: list[Any] = []
+        update = 0
+        while True:
+            push = yield node.receive("push")
+            gathered.append((push.body, update - read[push.sender]))
+            if len(gathered) == self.buffer:
+                changes, stalenesses = zip(*gathered, strict=True)
+                share = self.server_rate / self.buffer
+                weights = [share * self.damping.factor(each) for each in stalenesses]
+                parameters = node.add(parameters, node.mix(*changes, weights=weights))
+                update, gathered = update + 1, []
+                contributor = push.sender if self.buffer == 1 else None
+                node.publish(
+                    parameters, update, contributor=contributor, staleness=max(stalenesses)
+                )
             node.send(push.sender, parameters, tag="model")
             read[push.sender] = update
