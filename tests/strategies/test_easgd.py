@@ -115,14 +115,17 @@ def test_two_workers_lose_stability_at_the_root_of_a_half():
     assert growth(2, 1.0, 1.01 / math.sqrt(2)) > 0
 
 
-def test_an_update_is_a_local_step():
-    found = outcome(AsynchronousEASGD(period=3), 0.1, 36, nodes=4, network=Instant())
+def test_an_update_is_an_exchange_with_the_steps_before_it():
+    found = outcome(AsynchronousEASGD(period=3), 0.1, 12, nodes=4, network=Instant())
     assert found.summary["samples"] == 36
     # Before anything else each worker has taken 3 steps of 10 ms.
-    assert [update.time_ns for update in found.updates] == [30 * MS] * 12 + [60 * MS] * 12 + [
+    assert [update.time_ns for update in found.updates] == [30 * MS] * 4 + [60 * MS] * 4 + [
         90 * MS
-    ] * 12
-    assert {update.staleness_updates for update in found.updates[12:]} == {3}
+    ] * 4
+    assert {update.staleness_updates for update in found.updates[4:]} == {3}
+    # Due every 4 batches; an exchange brings 3 of them.
+    samples = [each.samples for each in found.evaluations]
+    assert samples == [0, 6, 9, 12, 18, 21, 24, 30, 33, 36]
 
 
 @pytest.mark.parametrize(
