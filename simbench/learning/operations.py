@@ -39,12 +39,6 @@ class Bench:
     weights: tuple[int, ...] | None = None
     """Sizes of the nodes' shards, in proportion; equal if None."""
 
-    def batch(self, rank: int, step: int) -> Batch:
-        """Return batch number ``step`` of node ``rank``, on the device."""
-        draw = generator(self.seed, "batch", rank, step)
-        weights = self.weights or (1,) * self.num_shards
-        return self.place(self.task.batch(draw, rank, weights))
-
     def identify(self, name: str, *specs: Spec, classes: tuple[type, ...] = (), **more: Any) -> str:
         """Return the identity of an operation that reads ``specs`` and ``more``."""
         code = [each for spec in specs for each in spec.user_code]
@@ -63,6 +57,27 @@ class Bench:
         return tuple(
             each.to(self.device, self.task.torch_dtype if each.is_floating_point() else None)
             for each in batch
+        )
+
+    def batch(self, rank: int, step: int) -> Batch:
+        """Return node ``rank``'s batch number ``step``, placed."""
+        draw = generator(self.seed, "batch", rank, step)
+        weights = self.weights or (1,) * self.num_shards
+        return self.place(self.task.batch(draw, rank, weights))
+
+    def identify_batches(self, name: str) -> str:
+        """Return the identity of an operation on ``batch``."""
+        task = self.task
+        return self.identify(
+            name,
+            task.model,
+            task.data,
+            *filter(None, [task.sharding]),
+            data=task.data.content,
+            batch_size=task.batch_size,
+            seed=self.seed,
+            num_shards=self.num_shards,
+            weights=self.weights,
         )
 
     def module_with(self, vector: Tensor) -> tuple[nn.Module, list[nn.Parameter]]:
@@ -123,23 +138,38 @@ class Gradient:
 
     @functools.cached_property
     def identity(self) -> str:
-        task = self.bench.task
-        return self.bench.identify(
-            self.name,
-            task.model,
-            task.data,
-            *filter(None, [task.sharding]),
-            data=task.data.content,
-            batch_size=task.batch_size,
-            seed=self.bench.seed,
-            num_shards=self.bench.num_shards,
-            weights=self.bench.weights,
-        )
+        return self.bench.identify_batches(self.name)
 
     def __call__(self, parameters: Tensor, rank: int, step: int) -> Tensor:
-        batch = self.bench.batch(rank, step)
         module, own = self.bench.module_with(parameters)
-        return gradient_of(self.bench.task.model.loss(module, batch), own)
+        loss = self.bench.task.model.loss(module, self.bench.batch(rank, step))
+        return gradient_of(loss, own)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss, of shape (), at the parameters (n,) of node ``rank``'s batch number ``step``."""
+
+    bench: Bench
+    name = "loss"
+    light = False
+
+    @functools.cached_property
+    def identity(self) -> str:
+        return self.bench.identify_batches(self.name)
+
+    def __call__(self, parameters: Tensor, rank: int, step: int) -> Tensor:
+        module, _ = self.bench.module_with(parameters)
+        with torch.no_grad():
+            return self.bench.task.model.loss(module, self.bench.batch(rank, step))
+
+
+@dataclass(frozen=True)
+class LossNumber(PureOperation):
+    """A loss as a plain number, to be looked at: those are known from run to run."""
+
+    def __call__(self, tensor: Tensor) -> float:
+        return float(tensor)
 
 
 @dataclass(frozen=True)
