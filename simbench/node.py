@@ -73,6 +73,11 @@ class Node:
         assert self._world.server is not None, "this strategy has no server"
         return self._world.server
 
+    @property
+    def num_samples(self) -> int:
+        """How many samples this worker has of its own; 1 each where data never end."""
+        return self._training.shard_samples(self.rank)
+
     # -- what is drawn
 
     def shared_draw(self, purpose: str, step: int) -> np.random.Generator:

@@ -23,6 +23,7 @@ from simbench.cluster.machine import Machine
 from simbench.cluster.straggler import Straggler
 from simbench.condition import Condition
 from simbench.execution.identity import source_hash
+from simbench.learning.aggregator import Aggregator
 from simbench.learning.dataset import Dataset
 from simbench.learning.model import Model
 from simbench.learning.optimizer import Optimizer
@@ -42,6 +43,7 @@ from simbench.units import PositiveNanoseconds
 CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "strategies": ("simbench.strategies", Strategy),
     "strategies.graph": ("simbench.peer_graphs", PeerGraph),
+    "strategies.aggregator": ("simbench.learning.aggregators", Aggregator),
     "task.model": ("simbench.learning.models", Model),
     "task.data": ("simbench.learning.datasets", Dataset),
     "task.optimizer": ("simbench.learning.optimizers", Optimizer),

@@ -1,10 +1,13 @@
 """What a strategy is: what each worker does, and what the server does where there is one."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat
 
+from simbench.execution.values import Value
+from simbench.learning.aggregator import Aggregate, Aggregator
 from simbench.learning.optimizer import Optimizer
 from simbench.node import Node, Steps
 from simbench.spec import OneOf, Spec
@@ -14,6 +17,9 @@ ServerPlace = Literal["own_machine"] | NonNegativeInt
 
 OptimizerChoice = Annotated[Optimizer, OneOf("simbench.learning.optimizers")]
 """An optimiser of the strategy's own, beside the task's."""
+
+AggregatorChoice = Annotated[Aggregator, OneOf("simbench.learning.aggregators")]
+"""What becomes of what workers push."""
 
 
 class Strategy(Spec, ABC):
@@ -57,3 +63,22 @@ class Strategy(Spec, ABC):
     def serve(self, node: Node) -> Steps:
         """Be the server. Strategies without one leave this out."""
         yield from ()
+
+
+def aggregate(
+    node: Node, aggregator: Aggregator, vectors: Sequence[Value], samples: Sequence[float]
+) -> Value:
+    """Return what ``aggregator`` makes of ``vectors``; it costs no virtual time.
+
+    A sum is made by ``node.mix``, and equal weights are asked for as the mean.
+
+    Args:
+        node: who does it.
+        aggregator: how.
+        vectors: in the order of those whose they are.
+        samples: that each of those has of its own.
+    """
+    weights = aggregator.weights(samples)
+    if weights is None:
+        return node.apply(Aggregate(aggregator), *vectors)
+    return node.mix(*vectors, weights=None if len(set(weights)) == 1 else weights)

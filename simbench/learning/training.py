@@ -46,6 +46,10 @@ class Training:
         """Return the gradient of node ``rank``'s batch number ``step``."""
         return self._vector(self._gradient, (parameters,), (rank, step), rank)
 
+    def shard_samples(self, rank: int) -> int:
+        """Return how many samples node ``rank`` has of its own."""
+        return self._bench.task.data.shard_samples(rank, self._num_workers)
+
     def fresh_state(self, home: int) -> Recipe:
         """Return the state of any optimiser before its first step."""
         return self.graph.recipe(self._fresh_state, home=home)

@@ -5,9 +5,16 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, model_validator
 
+from simbench.learning.aggregators.mean import Mean
 from simbench.node import Node, State, Steps
 from simbench.spec import misfit
-from simbench.strategy import OptimizerChoice, ServerPlace, Strategy
+from simbench.strategy import (
+    AggregatorChoice,
+    OptimizerChoice,
+    ServerPlace,
+    Strategy,
+    aggregate,
+)
 
 
 class ParameterServer(Strategy):
@@ -35,6 +42,8 @@ class ParameterServer(Strategy):
     """``own_machine``, or the rank of the worker whose machine and link it shares."""
     backup_workers: NonNegativeInt = 0
     """b: how many of the workers the server doesn't wait for."""
+    aggregator: AggregatorChoice = Mean()
+    """What the server makes of the pushes of a version."""
     optimizer: OptimizerChoice | None = None
     """The server's optimiser for the mean gradient; by default that of the task."""
 
@@ -61,13 +70,14 @@ class ParameterServer(Strategy):
         return self.backup_workers > 0
 
     def check(self, num_workers: int) -> None:
-        """Refuse to wait for nobody."""
+        """Refuse to wait for nobody, and an aggregator that can't do with so few."""
         if self.backup_workers >= num_workers:
             raise misfit(
                 ("backup_workers",),
                 f"expected fewer than the {num_workers} nodes of the cluster, which they are "
                 f"among; got {self.backup_workers}",
             )
+        self.aggregator.check("aggregator", self.batches_per_count(num_workers))
 
     def batches_per_count(self, num_workers: int) -> int:
         """Return how many pushes the server averages."""
@@ -98,11 +108,11 @@ class ParameterServer(Strategy):
             state, version = state.with_parameters(news.mail.body), news.mail.version
 
     def _push(self, node: Node, state: State, gradient: Any, version: int = 0) -> State:
-        if self.combine == "gradients":
-            node.send(node.server, gradient, tag="push", version=version)
-            return state
-        state = node.step(state, gradient)
-        node.send(node.server, state.parameters, tag="push", version=version)
+        if self.combine == "parameters":
+            state = node.step(state, gradient)
+        pushed = gradient if self.combine == "gradients" else state.parameters
+        samples = node.num_samples if self.aggregator.reads_samples else None
+        node.send(node.server, pushed, tag="push", version=version, number=samples)
         return state
 
     def serve(self, node: Node) -> Steps:
@@ -113,7 +123,12 @@ class ParameterServer(Strategy):
                 pushes = yield from self._first(node, step - 1)
             else:
                 pushes = yield from node.receive_from_each(node.workers, "push")
-            mean = node.mix(*(push.body for push in pushes))
+            mean = aggregate(
+                node,
+                self.aggregator,
+                [push.body for push in pushes],
+                [push.number or 1 for push in pushes],
+            )
             if self.combine == "gradients":
                 state = node.step(state, mean, self.optimizer)
             else:
