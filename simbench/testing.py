@@ -30,6 +30,7 @@ from simbench.cluster.stragglers.persistent import Persistent
 from simbench.condition import Condition
 from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
+from simbench.learning.aggregator import Aggregate, Aggregator
 from simbench.learning.dataset import Dataset
 from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.model import Model
@@ -241,6 +242,43 @@ def check_optimizer(optimizer: Optimizer) -> None:
         parameter.grad = parameter.detach().clone()
         plain.step()
     assert torch.equal(twice[0], parameter.detach()), "two steps differ from torch's own two"
+
+
+def check_aggregator(aggregator: Aggregator, num_vectors: int = 7) -> None:
+    """Check that it is pure, treats workers alike, and stays among what they bring.
+
+    It moves along with the vectors, and works on pieces of them if it says so.
+    """
+    aggregator.check("aggregator", num_vectors)
+    vectors = torch.randn((num_vectors, 6), generator=_dice(3), dtype=torch.float64)
+    samples = torch.arange(1.0, num_vectors + 1)
+    kept = vectors.clone()
+    result = _aggregated(aggregator, vectors, samples)
+    assert torch.equal(vectors, kept), "an operation must not change its inputs"
+    assert torch.equal(result, _aggregated(aggregator, vectors, samples)), "it must be repeatable"
+    order = torch.randperm(num_vectors, generator=_dice(4))
+
+    def check_same(other: torch.Tensor, what: str) -> None:
+        assert torch.allclose(result, other, rtol=1e-12, atol=1e-12), what
+
+    check_same(_aggregated(aggregator, vectors[order], samples[order]), "the order must not matter")
+    check_same(_aggregated(aggregator, vectors + 3, samples) - 3, "it must move with the vectors")
+    if not aggregator.reads_samples:
+        check_same(_aggregated(aggregator, vectors, samples[order]), "it does read samples")
+    low, high = vectors.min(dim=0).values - 1e-12, vectors.max(dim=0).values + 1e-12
+    assert ((low <= result) & (result <= high)).all(), "it must stay among the vectors"
+    if aggregator.is_entrywise:
+        pieces = [_aggregated(aggregator, vectors[:, cut], samples) for cut in ([0], slice(1, 6))]
+        check_same(torch.cat(pieces), "a piece of the result must need those pieces alone")
+
+
+def _aggregated(
+    aggregator: Aggregator, vectors: torch.Tensor, samples: torch.Tensor
+) -> torch.Tensor:
+    weights = aggregator.weights(samples.tolist())
+    if weights is None:
+        return Aggregate(aggregator)(*vectors)
+    return torch.tensor(weights, dtype=vectors.dtype) @ vectors
 
 
 def check_jitter(jitter: Jitter) -> None:

@@ -83,6 +83,11 @@ def test_an_optimizer_with_momentum_remembers_a_vector():
     testing.check_optimizer(SGD(momentum=0.9))
 
 
+@pytest.mark.parametrize("aggregator", every("strategies.aggregator"))
+def test_aggregator(aggregator):
+    testing.check_aggregator(aggregator)
+
+
 @pytest.mark.parametrize("jitter", every("cluster.machine.jitter"))
 def test_jitter(jitter):
     testing.check_jitter(jitter)
