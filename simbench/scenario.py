@@ -25,6 +25,7 @@ from simbench.condition import Condition
 from simbench.execution.identity import source_hash
 from simbench.learning.aggregator import Aggregator
 from simbench.learning.dataset import Dataset
+from simbench.learning.fault import Fault
 from simbench.learning.model import Model
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.task import Task
@@ -53,6 +54,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "network": ("simbench.network.topologies", Topology),
     "network.transport": ("simbench.network.transports", Transport),
     "conditions": ("simbench.conditions", Condition),
+    "faults": ("simbench.learning.faults", Fault),
     "all_reduce": ("simbench.network.collectives.all_reduce", AllReduce),
 }
 """Keys that take one plug-in of a folder: the folder and the base of its classes."""
@@ -94,6 +96,8 @@ class Scenario(Spec):
     """How workers without a server average."""
     conditions: tuple[Annotated[Condition, OneOf("simbench.conditions")], ...] = ()
     """What goes wrong, and when; by default nothing."""
+    faults: tuple[Annotated[Fault, OneOf("simbench.learning.faults")], ...] = ()
+    """Which nodes compute wrong gradients, and how; by default none."""
     strategies: dict[str, Annotated[Strategy, OneOf("simbench.strategies")]] = Field(min_length=1)
     """What is compared: a name of your own and a choice each."""
     evaluate_every: PositiveInt = 5
@@ -128,6 +132,7 @@ class Scenario(Spec):
         self._check_data()
         self._check_network()
         self._check_conditions()
+        self._check_faults()
         self._check_machines()
         return self
 
@@ -198,12 +203,24 @@ class Scenario(Spec):
                 first = error.errors()[0]
                 raise misfit(("conditions", index, *first["loc"]), first["msg"]) from None
 
+    def _check_faults(self) -> None:
+        """Refuse a faulty node that doesn't exist."""
+        nodes = self.cluster.nodes
+        for index, fault in enumerate(self.faults):
+            for rank in fault.nodes:
+                if rank >= nodes:
+                    raise misfit(
+                        ("faults", index, "nodes"),
+                        f"node {rank} doesn't exist: {nodes} nodes have the ranks 0 to {nodes - 1}",
+                    )
+
     @model_serializer(mode="wrap")
     def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what isn't there: the records of a run in which nothing goes wrong stay."""
         written: dict[str, Any] = write(self)
-        if not self.conditions:
-            written.pop("conditions", None)
+        for key in ("conditions", "faults"):
+            if not getattr(self, key):
+                written.pop(key, None)
         return written
 
     @property

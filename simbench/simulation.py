@@ -112,7 +112,7 @@ class Simulation:
         optimizer = task.optimizer.model_copy(update={"learning_rate": rate} if rate else {})
         self.learning_rate = optimizer.learning_rate
         bench = Bench(task, seed, num_workers, device, fingerprint)
-        self._training = Training(self.graph, bench, optimizer)
+        self._training = Training(self.graph, bench, optimizer, scenario.faults)
         self._replicas: dict[int, dict[int, Recipe | None]] = {}
         flops = task.step_flops
         fabric = Fabric(self.clock, scenario.network, self.num_nodes, seed=seed)

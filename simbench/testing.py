@@ -33,6 +33,7 @@ from simbench.execution.threads import ThreadExecutor
 from simbench.learning.aggregator import Aggregate, Aggregator
 from simbench.learning.dataset import Dataset
 from simbench.learning.datasets.gaussian import Gaussian
+from simbench.learning.fault import Fault
 from simbench.learning.model import Model
 from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.operations import Bench, Gradient, Initial, Step
@@ -51,6 +52,8 @@ from simbench.network.transport import Transport
 from simbench.scenario import Scenario, Stop
 from simbench.seeds import generator
 from simbench.simulation import Outcome, Simulation, simulate
+from simbench.strategies.averaging import Averaging
+from simbench.strategies.parameter_server import ParameterServer
 from simbench.strategy import Strategy
 
 MS = 10**6
@@ -279,6 +282,21 @@ def _aggregated(
     if weights is None:
         return Aggregate(aggregator)(*vectors)
     return torch.tensor(weights, dtype=vectors.dtype) @ vectors
+
+
+def check_fault(fault: Fault) -> None:
+    """Check that it changes what is computed but no time, alike each time and in each strategy."""
+    changes: dict[str, Any] = {"stop": Stop(updates=fault.age + 4), "evaluate_every": 1}
+    honest = run(small_scenario(Averaging(), **changes))
+    changes["faults"] = (fault.model_copy(update={"nodes": (1,)}),)
+    faulty = run(small_scenario(Averaging(), **changes))
+    again = run(small_scenario(Averaging(), **changes), num_threads=3)
+    assert again.evaluations == faulty.evaluations, "the same steps must be as wrong again"
+    assert faulty.updates == honest.updates, "the clock must see nothing of it"
+    assert faulty.summary["parameters_sha256"] != honest.summary["parameters_sha256"], "no effect"
+    server = run(small_scenario(ParameterServer(combine="gradients"), **changes))
+    losses = [[each.loss for each in outcome.evaluations] for outcome in (faulty, server)]
+    np.testing.assert_allclose(*losses, rtol=1e-9, err_msg="each strategy must meet the same")
 
 
 def check_jitter(jitter: Jitter) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from simbench.execution.values import Graph, Operation, Recipe
+from simbench.learning.fault import Fault, FaultyNodes
 from simbench.learning.operations import (
     Bench,
     EvaluatePart,
@@ -22,13 +23,16 @@ from simbench.learning.pieces import Pieces, Sum, Whole
 class Training:
     """Makes the recipes of one strategy and seed. Nothing is computed here."""
 
-    def __init__(self, graph: Graph, bench: Bench, optimizer: Optimizer) -> None:
+    def __init__(
+        self, graph: Graph, bench: Bench, optimizer: Optimizer, faults: Sequence[Fault] = ()
+    ) -> None:
         self.graph = graph
         self.vector_bytes = bench.task.vector_bytes
         self._num_workers = bench.num_shards
         self._initial = Initial(bench)
         self._fresh_state = FreshState()
         self._gradient = Gradient(bench)
+        self._faulty = FaultyNodes(graph, faults, bench.seed)
         self._bench = bench
         self._optimizer = optimizer
         self._steps: dict[Optimizer, Step] = {}
@@ -43,8 +47,9 @@ class Training:
         return self._vector(self._initial, (), (), home), self.fresh_state(home)
 
     def gradient(self, parameters: Recipe, rank: int, step: int) -> Recipe:
-        """Return the gradient of node ``rank``'s batch number ``step``."""
-        return self._vector(self._gradient, (parameters,), (rank, step), rank)
+        """Return the gradient of node ``rank``'s batch number ``step``, or what it says it is."""
+        gradient = self._vector(self._gradient, (parameters,), (rank, step), rank)
+        return self._faulty.distort(gradient, rank, step)
 
     def shard_samples(self, rank: int) -> int:
         """Return how many samples node ``rank`` has of its own."""
