@@ -69,9 +69,14 @@ class Node:
 
     @property
     def server(self) -> int:
-        """The server's rank."""
-        assert self._world.server is not None, "this strategy has no server"
-        return self._world.server
+        """The server's rank, where there is one alone."""
+        assert len(self.servers) == 1, f"this strategy has {len(self.servers)} servers"
+        return self.servers[0]
+
+    @property
+    def servers(self) -> tuple[int, ...]:
+        """The ranks of the strategy's servers, in their order; none if it has none."""
+        return self._world.server_ranks
 
     @property
     def num_samples(self) -> int:
@@ -297,6 +302,11 @@ class Node:
         pieces = self._training.cut(self._own(vector), piece_bytes, self.rank)
         return [self.hold(piece) for piece in pieces]
 
+    def split(self, vector: Value, num_pieces: int) -> list[Value]:
+        """Return ``num_pieces`` pieces of ``vector``, as equal as can be, in its order."""
+        pieces = self._training.split(self._own(vector), num_pieces, self.rank)
+        return [self.hold(piece) for piece in pieces]
+
     def paste(self, pieces: Sequence[Value]) -> Value:
         """Return ``pieces``, one behind the other, as one vector."""
         recipes = [self._own(piece) for piece in pieces]
@@ -367,7 +377,8 @@ class Node:
 
         Where the strategy counts steps, workers publish replicas: they are averaged at equal
         progress, when the last worker has published its own. What a server publishes, and what is
-        counted in updates, is the model itself.
+        counted in updates, is the model itself. Of several servers, each publishes its piece: they
+        are pasted at equal progress, when the last server has published its own.
         """
         self._own(model)
         self._world.publish(self.rank, model, progress, contributor, staleness)

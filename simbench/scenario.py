@@ -109,26 +109,26 @@ class Scenario(Spec):
 
     def num_servers(self, strategy: Strategy) -> int:
         """Return the machines beside the workers that ``strategy`` uses, itself or to average."""
-        place = strategy.server_place
-        return self.all_reduce.num_servers if place is None else int(place == "own_machine")
+        places = strategy.server_places
+        return places.count("own_machine") if places else self.all_reduce.num_servers
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Scenario":
         if len(set(self.seeds)) < len(self.seeds):
             raise misfit(("seeds",), f"each counts once; got {list(self.seeds)}")
         for name, strategy in self.strategies.items():
-            place = strategy.server_place
-            if isinstance(place, int) and place >= self.cluster.nodes:
-                raise misfit(
-                    ("strategies", name, "server"),
-                    f"node {place} doesn't exist: {self.cluster.nodes} nodes have the ranks "
-                    f"0 to {self.cluster.nodes - 1}",
-                )
             try:
                 strategy.check(self.cluster.nodes)
             except ValidationError as error:
                 first = error.errors()[0]
                 raise misfit(("strategies", name, *first["loc"]), first["msg"]) from None
+            for place in strategy.server_places:
+                if isinstance(place, int) and place >= self.cluster.nodes:
+                    raise misfit(
+                        ("strategies", name, "server"),
+                        f"node {place} doesn't exist: {self.cluster.nodes} nodes have the ranks "
+                        f"0 to {self.cluster.nodes - 1}",
+                    )
         self._check_data()
         self._check_network()
         self._check_conditions()

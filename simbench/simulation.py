@@ -6,6 +6,7 @@ What lies behind the stop is cancelled.
 """
 
 import gc
+import itertools
 import json
 import math
 import time
@@ -70,6 +71,14 @@ class _Version(NamedTuple):
     """What the rest of the run rests on, if it may be kept."""
 
 
+class _Piece(NamedTuple):
+    """What one of several servers has published."""
+
+    recipe: Recipe | None
+    contributor: int | None
+    staleness: int
+
+
 class _Settled(NamedTuple):
     version: _Version
     loss: float
@@ -105,8 +114,11 @@ class Simulation:
         self.end_ns = 0
         self.clock_s = 0.0
         task, cluster, num_workers = scenario.task, scenario.cluster, scenario.cluster.nodes
-        place = self.strategy.server_place
-        self.server = num_workers if place == "own_machine" else place
+        beyond = itertools.count(num_workers)
+        self.servers = tuple(
+            next(beyond) if place == "own_machine" else place
+            for place in self.strategy.server_places
+        )
         self.num_nodes = num_workers + scenario.num_servers(self.strategy)
         rate = self.strategy.learning_rate
         optimizer = task.optimizer.model_copy(update={"learning_rate": rate} if rate else {})
@@ -114,6 +126,7 @@ class Simulation:
         bench = Bench(task, seed, num_workers, device, fingerprint)
         self._training = Training(self.graph, bench, optimizer, scenario.faults)
         self._replicas: dict[int, dict[int, Recipe | None]] = {}
+        self._pieces: dict[int, dict[int, _Piece]] = {}
         flops = task.step_flops
         fabric = Fabric(self.clock, scenario.network, self.num_nodes, seed=seed)
         carrier = scenario.network.transport.carrier(fabric, seed)
@@ -130,7 +143,7 @@ class Simulation:
             training=self._training,
             seed=seed,
             num_workers=num_workers,
-            server=self.server,
+            server_ranks=self.servers,
             step_ns=lambda rank, step: cluster.step_ns(flops, seed, rank, step),
             backward_share=lambda rank: cluster.machine_of(rank).backward_share,
             worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
@@ -144,8 +157,8 @@ class Simulation:
             self._let_go_wrong(self.surroundings)
         for rank in range(num_workers):
             self.clock.process(self.strategy.work(self.nodes[rank]))
-        if self.server is not None:
-            self.clock.process(self.strategy.serve(self.nodes[self.server]))
+        for rank in self.servers:
+            self.clock.process(self.strategy.serve(self.nodes[rank]))
 
     def _let_go_wrong(self, surroundings: Surroundings) -> None:
         """Start the conditions: what holds at 0 holds before anybody begins to work."""
@@ -239,9 +252,9 @@ class Simulation:
         if self.ended_by is not None:
             return
         wanted = self._is_evaluated(progress)
-        recipe = model.recipe
+        recipe: Recipe | None = model.recipe
         # A worker that counts steps publishes its own replica; anything else is the model itself.
-        is_replica = rank != self.server and self.strategy.counts == "steps"
+        is_replica = rank not in self.servers and self.strategy.counts == "steps"
         if is_replica:
             replicas = self._replicas.setdefault(progress, {})
             # A replica that won't be evaluated must not be kept alive.
@@ -249,17 +262,43 @@ class Simulation:
             if len(replicas) < self.world.num_workers:
                 return
             del self._replicas[progress]
+        elif len(self.servers) > 1:
+            piece = _Piece(recipe if wanted else None, contributor, staleness)
+            whole = self._assemble(rank, progress, piece)
+            if whole is None:
+                return
+            recipe, contributor, staleness = whole
         now_ns = self.clock.now_ns
         self.updates.append(Update(self.name, self.seed, progress, now_ns, contributor, staleness))
         if wanted:
             if is_replica:
                 ordered = [replicas[rank] for rank in sorted(replicas)]
                 recipe = self._training.mix([each for each in ordered if each], None, 0)
+            assert recipe is not None
             self._note_version(progress, recipe)
         if self._is_last(progress):
             stop = self.scenario.stop
             self.ended_by = "updates" if progress == stop.updates else "samples"
             self.end_ns = now_ns
+
+    def _assemble(self, rank: int, progress: int, piece: _Piece) -> _Piece | None:
+        """Return the model of several servers, once the last has published its piece of it.
+
+        It is the push of a worker if that is so of each piece, and as stale as the stalest.
+        """
+        pieces = self._pieces.setdefault(progress, {})
+        pieces[rank] = piece
+        if len(pieces) < len(self.servers):
+            return None
+        del self._pieces[progress]
+        ordered = [pieces[server] for server in self.servers]
+        recipes = [each.recipe for each in ordered if each.recipe is not None]
+        contributors = {each.contributor for each in ordered}
+        return _Piece(
+            self._training.paste(recipes, self.servers[0]) if recipes else None,
+            contributors.pop() if len(contributors) == 1 else None,
+            max(each.staleness for each in ordered),
+        )
 
     def _is_evaluated(self, progress: int) -> bool:
         every = self.scenario.evaluate_every
@@ -284,7 +323,8 @@ class Simulation:
                 self.world.num_unread,
                 self.world.payload_bytes,
                 self._training.evaluation(parameters),
-                frozenset(self._live() if self._notes_live else ()),
+                # What goes on piece by piece is worked out from the wholes.
+                frozenset(map(self._training.source, self._live()) if self._notes_live else ()),
             )
         )
 
@@ -293,6 +333,8 @@ class Simulation:
         yield from self.graph.live()
         for replicas in self._replicas.values():
             yield from (recipe for recipe in replicas.values() if recipe)
+        for pieces in self._pieces.values():
+            yield from (piece.recipe for piece in pieces.values() if piece.recipe)
         for meeting in self.world.meetings.values():
             yield from meeting.joined.values()
 
@@ -489,7 +531,7 @@ def _outcome(
         "seed": simulation.seed,
         "learning_rate": simulation.learning_rate,
         "machines": simulation.num_nodes,
-        "server": simulation.server,
+        "servers": list(simulation.servers),
         "stopped_by": stopped_by,
         "stuck": simulation.who_waits() if stopped_by == "stuck" else None,
         "end_ns": end_ns,

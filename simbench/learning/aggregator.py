@@ -55,7 +55,9 @@ class Aggregate(PureOperation):
 
     @property
     def is_entrywise(self) -> bool:
+        """Whether the aggregator works so."""
         return self.aggregator.is_entrywise
 
     def __call__(self, *vectors: Tensor) -> Tensor:
+        """Return one vector of shape (n,)."""
         return self.aggregator.combine(torch.stack(vectors))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from simbench.execution.operation import PureOperation
 from simbench.execution.values import Graph, Operation, Recipe
 from simbench.learning.fault import Fault, FaultyNodes
 from simbench.learning.operations import (
@@ -68,13 +69,40 @@ class Training:
         optimizer: Optimizer | None = None,
     ) -> tuple[Recipe, Recipe]:
         """Return the parameters and the optimiser's state after one step, by default the task's."""
+        if found := self._step_of_wholes(parameters, state, gradient, home, optimizer):
+            return found
         chosen = optimizer or self._optimizer
         if chosen not in self._steps:
             self._steps[chosen] = Step(self._bench, chosen)
         both = self.graph.recipe(self._steps[chosen], (parameters, state, gradient), home=home)
         return (
-            self._vector(self._items[0], (both,), (), home),
+            self._like(parameters, self._items[0], (both,), home),
             self.graph.recipe(self._items[1], (both,), home=home),
+        )
+
+    def _step_of_wholes(
+        self,
+        parameters: Recipe,
+        state: Recipe,
+        gradient: Recipe,
+        home: int,
+        optimizer: Optimizer | None,
+    ) -> tuple[Recipe, Recipe] | None:
+        """Return the pieces of the step on the wholes, if all inputs are pieces of those."""
+        # Nothing remembered is a piece of nothing remembered.
+        is_fresh = state is self.fresh_state(home)
+        pieces = (parameters, gradient) if is_fresh else (parameters, gradient, state)
+        places = self._pieces.places(pieces)
+        if places is None or not (optimizer or self._optimizer).is_entrywise:
+            return None
+        wholes = [self._whole(place.whole, home) for place in places]
+        stepped, kept = self.step(
+            wholes[0], state if is_fresh else wholes[2], wholes[1], home, optimizer
+        )
+        ends = places[0][1:]
+        return (
+            self._pieces.piece(stepped, *ends, home),
+            self._pieces.piece_of_state(kept, *ends, home),
         )
 
     def mix(self, vectors: Sequence[Recipe], weights: Sequence[float] | None, home: int) -> Recipe:
@@ -92,6 +120,14 @@ class Training:
     def cut(self, vector: Recipe, piece_bytes: int, home: int) -> list[Recipe]:
         """Return the pieces of ``vector``, of ``piece_bytes`` at most, in its order."""
         return self._pieces.cut(vector, piece_bytes, home)
+
+    def split(self, vector: Recipe, num_pieces: int, home: int) -> list[Recipe]:
+        """Return ``num_pieces`` pieces of ``vector``, as equal as can be, in its order."""
+        return self._pieces.split(vector, num_pieces, home)
+
+    def source(self, recipe: Recipe) -> Recipe:
+        """Return the vector or the state that ``recipe`` was cut from, or itself."""
+        return self._pieces.source(recipe)
 
     def paste(self, pieces: Sequence[Recipe], home: int) -> Recipe:
         """Return ``pieces`` as one vector; all pieces of a vector, in its order, are itself."""
@@ -120,6 +156,11 @@ class Training:
         home: int,
     ) -> Recipe:
         """Return what ``operation`` makes of ``inputs``, by default as long as the first."""
+        entrywise = isinstance(operation, PureOperation) and operation.is_entrywise
+        if entrywise and (places := self._pieces.places(inputs)):
+            wholes = [self._whole(place.whole, home) for place in places]
+            result = self.apply(operation, wholes, arguments, None, home)
+            return self._pieces.piece(result, *places[0][1:], home)
         size = inputs[0].num_bytes if num_bytes is None else num_bytes
         return self.graph.recipe(operation, inputs, arguments, num_bytes=size, home=home)
 

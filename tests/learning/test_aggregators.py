@@ -42,9 +42,7 @@ def combined(aggregator, rows):
 
 def krum_by_hand(rows, faulty, chosen):
     squares = ((rows[:, None] - rows[None]) ** 2).sum(-1)
-    nearest = [
-        sorted(np.delete(squares[i], i))[: len(rows) - faulty - 2] for i in range(len(rows))
-    ]
+    nearest = [sorted(np.delete(squares[i], i))[: len(rows) - faulty - 2] for i in range(len(rows))]
     best = np.argsort([sum(each) for each in nearest], kind="stable")[:chosen]
     return rows[np.sort(best)].mean(axis=0)
 
