@@ -25,6 +25,11 @@ class Sum:
     recipe: Recipe | None = field(default=None, compare=False)
     """Once somebody has asked for it: many nodes paste the same mean."""
 
+    @property
+    def depth(self) -> int:
+        """How many sums lie in each other."""
+        return 1 + max(term.depth if isinstance(term, Sum) else 0 for term in self.terms)
+
 
 Whole = Recipe | Sum
 
@@ -112,6 +117,8 @@ class Pieces:
         if len(places) == len(terms) and all(place[1:] == first[1:] for place in places):
             kept = None if weights is None else tuple(weights)
             whole = Sum(kept, tuple(place.whole for place in places))
+            if whole.depth > _DEEPEST:
+                return
             last = self._last_sum()
             # The buckets of a mean share it: then telling that they belong together costs nothing.
             if last == whole:
@@ -139,3 +146,7 @@ def _num_bytes(whole: Whole) -> int:
     while isinstance(whole, Sum):
         whole = whole.terms[0]
     return whole.num_bytes
+
+
+_DEEPEST = 3
+"""A server that adds for ever, each time to what it has, would remember all that it ever added."""
