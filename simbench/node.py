@@ -158,11 +158,12 @@ class Node:
         *,
         version: int = 0,
         number: float | None = None,
-    ) -> None:
-        """Send Values to node ``to``; the message has the size of what it carries.
+    ) -> Event:
+        """Send Values to node ``to``; the event is their arrival, which a sender may wait for.
 
-        Its ``version`` says what it is about, as the strategy counts it, and costs no bytes. A
-        ``number`` that the strategy knows without training goes along, as 8 bytes.
+        The message has the size of what it carries. Its ``version`` says what it is about, as the
+        strategy counts it, and costs no bytes. A ``number`` that the strategy knows without
+        training goes along, as 8 bytes.
         """
         world = self._world
         values = [body] if isinstance(body, Value) else list(body or ())
@@ -171,6 +172,7 @@ class Node:
         size = sum(value.num_bytes for value in values) + (0 if number is None else 8)
         num_bytes = size if to != self.rank else 0
         serial = world.post(self.rank, to, tag, num_bytes)
+        arrival = Event(self._clock)
 
         def deliver(_: Event) -> None:
             world.arrivals[serial] = self._clock.now_ns
@@ -178,13 +180,14 @@ class Node:
             content = held[0] if isinstance(body, Value) else tuple(held)
             world.mailboxes[to].put(Mail(self.rank, tag, content, version, number or 0.0))
 
+        assert arrival.callbacks is not None
+        arrival.callbacks.append(deliver)
+
         def arrive() -> None:
-            arrival = Event(self._clock)
-            assert arrival.callbacks is not None
-            arrival.callbacks.append(deliver)
             self._clock.ready(arrival, None, receiver=to, sender=self.rank, number=serial)
 
         world.carrier.carry(self.rank, to, num_bytes, arrive)
+        return arrival
 
     def receive(
         self, tag: str | None = None, sender: int | None = None, *, newer_than: int | None = None
@@ -243,12 +246,13 @@ class Node:
 
     # -- waiting
 
-    def race(self, *words: Work | Receive) -> Generator[Event, Any, Work | Receive]:
+    def race(self, *words: Event) -> Generator[Event, Any, Event]:
         """Wait for the first of ``words`` and undo the others; return the winner.
 
         At the same instant the clock's order decides, in which work is a message to oneself; of
         words that were done before the call, the first in it wins. Work that is undone stops and
-        leaves the processor free; mail that had been handed out goes back to the mailbox's front.
+        leaves the processor free; mail that had been handed out goes back to the mailbox's front;
+        what is under way to another node stays so.
         """
         yield self._clock.any_of(words)
         winner = next(word for word in words if word.processed)
@@ -261,10 +265,10 @@ class Node:
         """Let ``process`` run beside the one that starts it; the event is its end."""
         return self._clock.process(process)
 
-    def _undo(self, word: Work | Receive) -> None:
+    def _undo(self, word: Event) -> None:
         if isinstance(word, Receive):
             self.mailbox.undo(word)
-        elif word.process is not None and word.process.is_alive:
+        elif isinstance(word, Work) and word.process is not None and word.process.is_alive:
             word.process.interrupt()
 
     # -- the model
