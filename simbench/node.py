@@ -70,7 +70,8 @@ class Node:
     @property
     def server(self) -> int:
         """The server's rank, where there is one alone."""
-        assert len(self.servers) == 1, f"this strategy has {len(self.servers)} servers"
+        count = len(self.servers)
+        assert count == 1, f"this strategy has {f'{count} servers' if count else 'no server'}"
         return self.servers[0]
 
     @property

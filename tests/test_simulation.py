@@ -37,7 +37,17 @@ class Watchful(Strategy):
             node.publish(state.parameters, step)
 
 
-@pytest.mark.parametrize("strategy", [ParameterServer(), Averaging(period=3), Asynchronous()])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        ParameterServer(),
+        ParameterServer(servers=2, combine="gradients"),
+        Averaging(period=3),
+        Asynchronous(),
+        Asynchronous(servers=2),
+    ],
+    ids=str,
+)
 def test_what_is_live_does_not_grow_with_the_run(strategy):
     """Live is what somebody holds, not the chain of recipes behind it, computed or not."""
     simulation = Simulation(small_scenario(strategy), "law", 0)
