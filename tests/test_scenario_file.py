@@ -268,8 +268,8 @@ WRONG = {
     "neither": (
         ("kind: parameter_server", "kind: parameter_server, server: own"),
         (
-            "FILE:14: strategies.ps.server: expected 'own_machine' or 'colocated' or a whole number; "
-            "got 'own'"
+            "FILE:14: strategies.ps.server: expected 'own_machine' or 'colocated' or a whole "
+            "number; got 'own'"
         ),
     ),
     "bad name": (
