@@ -7,8 +7,11 @@ import pytest
 
 from simbench.execution.values import is_pending
 from simbench.simulation import NoNumbersError, Simulation
+from simbench.strategies.ad_psgd import ADPSGD
+from simbench.strategies.async_local_sgd import AsyncLocalSGD
 from simbench.strategies.asynchronous import Asynchronous
 from simbench.strategies.averaging import Averaging
+from simbench.strategies.fedbuff import FedBuff
 from simbench.strategies.parameter_server import ParameterServer
 from simbench.strategy import Strategy
 from simbench.testing import run, small_scenario
@@ -45,6 +48,9 @@ class Watchful(Strategy):
         Averaging(period=3),
         Asynchronous(),
         Asynchronous(servers=2),
+        FedBuff(),
+        AsyncLocalSGD(period=2),
+        ADPSGD(),
     ],
     ids=str,
 )

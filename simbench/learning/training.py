@@ -14,6 +14,7 @@ from simbench.learning.operations import (
     Gradient,
     Initial,
     Item,
+    Loss,
     Mix,
     Step,
 )
@@ -29,11 +30,13 @@ class Training:
     ) -> None:
         self.graph = graph
         self.vector_bytes = bench.task.vector_bytes
+        self.entry_bytes = bench.task.torch_dtype.itemsize
         self._num_workers = bench.num_shards
         self._initial = Initial(bench)
         self._fresh_state = FreshState()
         self._gradient = Gradient(bench)
         self._faulty = FaultyNodes(graph, faults, bench.seed)
+        self._loss = Loss(bench)
         self._bench = bench
         self._optimizer = optimizer
         self._steps: dict[Optimizer, Step] = {}
@@ -41,7 +44,7 @@ class Training:
         self._evaluation = Evaluation(bench)
         self._items = (Item(0), Item(1))
         self._add = Mix((1.0, 1.0))
-        self._pieces = Pieces(graph, bench.task.torch_dtype.itemsize)
+        self._pieces = Pieces(graph, self.entry_bytes)
 
     def initial(self, home: int) -> tuple[Recipe, Recipe]:
         """Return the first parameters and the optimiser's state before any step."""
@@ -55,6 +58,10 @@ class Training:
     def shard_samples(self, rank: int) -> int:
         """Return how many samples node ``rank`` has of its own."""
         return self._bench.task.data.shard_samples(rank, self._num_workers)
+
+    def loss(self, parameters: Recipe, rank: int, step: int) -> Recipe:
+        """Return the loss of node ``rank``'s batch number ``step``, one number."""
+        return self.apply(self._loss, (parameters,), (rank, step), self.entry_bytes, rank)
 
     def fresh_state(self, home: int) -> Recipe:
         """Return the state of any optimiser before its first step."""
