@@ -131,7 +131,10 @@ class Scenario(Spec):
             if not isinstance(axes, tuple) or not all(isinstance(axis, Axis) for axis in axes):
                 with within("sweep"):
                     sections["sweep"] = read_axes(
-                        axes, rest, base, lambda tree: cls.model_validate(tree, context=info.context)
+                        axes,
+                        rest,
+                        base,
+                        lambda tree: cls.model_validate(tree, context=info.context),
                     )
         else:
             sections.pop("sweep", None)
@@ -151,7 +154,9 @@ class Scenario(Spec):
         for name, settings in (self.tune.chosen if self.tune else {}).items():
             tuned = with_settings(scenario.strategies[name], settings)
             scenario = replaced(scenario, ("strategies", name), tuned)
-        return [Point(labels, applied(scenario, settings)) for labels, settings in points(self.sweep)]
+        return [
+            Point(labels, applied(scenario, settings)) for labels, settings in points(self.sweep)
+        ]
 
     @property
     def tuning_ground(self) -> "Scenario":
@@ -169,12 +174,17 @@ class Scenario(Spec):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Scenario":
-        self._check()
+        self.check()
         self._check_axes()
         self._check_tune()
         return self
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Refuse parts that don't fit together.
+
+        Raises:
+            ValidationError: as ``spec.misfit`` makes it, for a key of this scenario.
+        """
         if len(set(self.seeds)) < len(self.seeds):
             raise misfit(("seeds",), f"each counts once; got {list(self.seeds)}")
         for name, strategy in self.strategies.items():
@@ -298,9 +308,11 @@ class Scenario(Spec):
         for point in self.points:
             if point.scenario.network == network:
                 where = f"; say at: {point.labels}" if point.labels else ""
-                raise misfit(("tune", "network"), f"this network is compared{where or ': leave it out'}")
+                raise misfit(
+                    ("tune", "network"), f"this network is compared{where or ': leave it out'}"
+                )
         try:
-            self.tuning_ground._check()
+            self.tuning_ground.check()
         except ValidationError as error:
             first = error.errors()[0]
             keys = [str(key) for key in first["loc"]]
@@ -308,7 +320,9 @@ class Scenario(Spec):
             raise misfit(inside, first["msg"]) from None
 
     @model_serializer(mode="wrap")
-    def _write(self, write: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+    def _write(
+        self, write: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
         """Leave out what isn't there: the records of a run in which nothing goes wrong stay."""
         tree: dict[str, Any] = write(self)
         if not self.conditions:

@@ -89,7 +89,7 @@ def _check_key(key: str, where: Where, base: Spec) -> None:
     first = key.partition(".")[0]
     if first not in type(base).model_fields:
         raise misfit(where, unknown_key(first, base).errors()[0]["msg"])
-    if key in _EVERYWHERE or first in _EVERYWHERE and first != "strategies":
+    if key in _EVERYWHERE or (first in _EVERYWHERE and first != "strategies"):
         raise misfit(where, f"{first} must be the same at every point")
 
 
@@ -163,7 +163,5 @@ def _axis(name: str, is_listed: bool, found: list[tuple[_Alternative, Spec]]) ->
             label = value if isinstance(value, str) else json.dumps(value)
         if label in alternatives:
             raise misfit(alternative.where, f"each counts once; {label} is there already")
-        alternatives[label] = {
-            key: look_up(point, place_of(key)) for key in alternative.settings
-        }
+        alternatives[label] = {key: look_up(point, place_of(key)) for key in alternative.settings}
     return Axis(name, alternatives, is_listed)

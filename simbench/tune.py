@@ -24,17 +24,17 @@ class Tune(Spec):
     is searched over the keys that it has and for which the scenario gives it no value.
     """
 
-    keys: dict[str, Values] = {}
+    keys: dict[str, Values] = Field(default={})
     """The grid: keys of a strategy, such as ``learning_rate``, and the values to try."""
-    strategies: dict[str, dict[str, Values]] = {}
+    strategies: dict[str, dict[str, Values]] = Field(default={})
     """The grids of single strategies, instead of ``keys``; an empty one is for none at all."""
-    at: dict[str, str] = {}
+    at: dict[str, str] = Field(default={})
     """The point of the sweep to search at: alternatives by axis. By default the first of each."""
     network: Annotated[Topology, OneOf("simbench.network.topologies")] | None = None
     """A network of the search's own, which isn't compared."""
     seed: NonNegativeInt = 100
     """The seed to search with; not one that is compared."""
-    chosen: dict[str, dict[str, JsonValue]] = {}
+    chosen: dict[str, dict[str, JsonValue]] = Field(default={})
     """What a search has found; a run writes it down. What stands here isn't searched again."""
 
     def resolved(self, said: Mapping[str, Any], strategies: Mapping[str, Strategy]) -> "Tune":

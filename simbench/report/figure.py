@@ -2,7 +2,7 @@
 
 import io
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -37,12 +37,27 @@ class ReportFigure(Spec):
         """Return the figure for one run; whatever happened in it, even nothing."""
 
 
+class SweepFigure(ReportFigure):
+    """One figure of the points of a sweep together: a file in ``simbench/report/sweep_figures``."""
+
+    @abstractmethod
+    def suits(self, run: RunFolder) -> bool:
+        """Return whether the axes of the sweep are of the kind that this figure draws."""
+
+
 def report_figures() -> dict[str, ReportFigure]:
     """Return every figure by its kind, in the order of the page."""
-    found: list[tuple[str, ReportFigure]] = [
-        (kind, member())
-        for kind, member in discover("simbench.report.figures", ReportFigure).items()
-    ]
+    return _in_order(discover("simbench.report.figures", ReportFigure))
+
+
+def sweep_figures(run: RunFolder) -> dict[str, ReportFigure]:
+    """Return every figure that suits the axes of a sweep, in the order of the page."""
+    found = _in_order(discover("simbench.report.sweep_figures", SweepFigure))
+    return {kind: figure for kind, figure in found.items() if figure.suits(run)}
+
+
+def _in_order(classes: Mapping[str, type[Any]]) -> dict[str, Any]:
+    found = [(kind, member()) for kind, member in classes.items()]
     return dict(sorted(found, key=lambda pair: (pair[1].order, pair[0])))
 
 
