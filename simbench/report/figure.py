@@ -2,14 +2,16 @@
 
 import io
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from simbench.records import RunFolder
 from simbench.spec import Spec, discover
@@ -110,6 +112,21 @@ def _file(drawn: Figure, suffix: str) -> bytes:
     buffer = io.BytesIO()
     drawn.savefig(buffer, format=suffix, dpi=144, metadata=metadata, facecolor="white")
     return buffer.getvalue()
+
+
+def name_ticks(axis: Axis) -> None:
+    """Put plain numbers on a logarithmic axis."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def hide_unused(panels: Sequence[Axes], used: int, columns: int) -> None:
+    """Leave out the last panels of a grid, and let those above them name their axis instead."""
+    for panel in panels[used:]:
+        panel.set_visible(False)
+    for panel in panels[max(0, used - columns) : used]:
+        panel.tick_params(labelbottom=True)
 
 
 def empty(axes: Axes, what: str) -> None:

@@ -22,7 +22,7 @@ from simbench.report.tuning import tuning_note, tuning_table
 from simbench.report.verdict import verdict
 from simbench.report.words import meanings, reading
 
-_MOST_PAGES = 6
+_MOST_PAGES = 4
 """Points that have a page of their own: seven figures each take a while to draw."""
 
 

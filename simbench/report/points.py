@@ -79,6 +79,12 @@ def not_within(outcome: Outcome) -> str:
     return f"not reached within {show_time(max(ends))}"
 
 
+def some(outcome: Outcome) -> str:
+    """Return how many seeds reached the target, where it isn't all or none."""
+    seeds = len(outcome.attempts)
+    return f" ({outcome.reached} of {seeds} seeds)" if 0 < outcome.reached < seeds else ""
+
+
 def numeric_axes(run: RunFolder) -> list[dict[str, Any]]:
     """Return the axes along which something is drawn: those of at least two numbers."""
     return [axis for axis in run.axes if axis["numbers"] and len(axis["numbers"]) > 1]

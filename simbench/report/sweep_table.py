@@ -5,7 +5,7 @@ from typing import Any
 
 from simbench.records import RunFolder
 from simbench.report.outcomes import Outcome
-from simbench.report.points import AtPoint, at_points, not_within
+from simbench.report.points import AtPoint, at_points, not_within, some
 from simbench.report.quantities import join, show_loss, show_time
 from simbench.report.words import meanings_of_a_sweep
 
@@ -53,11 +53,6 @@ def _cell(point: AtPoint, outcome: Outcome) -> str:
     if point.target is None:
         return "no target"
     if not math.isfinite(outcome.time_ns):
-        return not_within(outcome) + (_some(outcome) if outcome.reached else "")
+        return not_within(outcome) + some(outcome)
     first = ", first" if outcome.name in point.first else ""
-    missing = outcome.reached < len(outcome.attempts)
-    return show_time(outcome.time_ns) + (_some(outcome) if missing else "") + first
-
-
-def _some(outcome: Outcome) -> str:
-    return f" ({outcome.reached} of {len(outcome.attempts)} seeds)"
+    return show_time(outcome.time_ns) + some(outcome) + first

@@ -7,14 +7,14 @@ from typing import Any
 
 from simbench.records import RunFolder
 from simbench.report.outcomes import Outcome
-from simbench.report.points import AtPoint, at_points, name_of, not_within
+from simbench.report.points import AtPoint, at_points, name_of, not_within, some
 from simbench.report.quantities import digits, join, show_loss, show_time
 from simbench.report.reasons import factor
 from simbench.report.shortfalls import stuck
 
 _MOST_TOLD = 6
 """Points up to this number are told one by one, more of them counted."""
-_MOST_COURSES = 3
+_MOST_COURSES = 2
 NOBODY = "no strategy"
 
 
@@ -23,7 +23,7 @@ def sweep_verdict(run: RunFolder) -> list[str]:
     points = at_points(run)
     if all(point.target is None for point in points):
         return ["The scenario sets no target loss, so no strategy is first at any point."]
-    lines = [_first(points), _changes(run.axes, points)]
+    lines = [_first(run.axes, points), *_changes(run.axes, points)]
     if len(points) <= _MOST_TOLD:
         lines += [_told(point) for point in points]
     missing = _missing(points)
@@ -36,22 +36,23 @@ def winner(point: AtPoint) -> str:
     return join(list(point.first)) or NOBODY
 
 
-def _first(points: Sequence[AtPoint]) -> str:
+def _first(axes: Sequence[dict[str, Any]], points: Sequence[AtPoint]) -> str:
     targets = dict.fromkeys(show_loss(p.target) for p in points if p.target is not None)
     loss = f"loss {join(list(targets))}" if len(targets) == 1 else "the target loss"
-    where: dict[str, list[str]] = {}
-    for point in points:
-        where.setdefault(winner(point), []).append(point.name)
-    nobody = where.pop(NOBODY, [])
-    if not where:
-        return f"No strategy reaches {loss} at any of the {len(points)} points."
-    if len(where) == 1:
-        (name,) = where
-        text = "each" if not nobody else f"{len(points) - len(nobody)}"
-        return f"{name} reaches {loss} first at {text} of the {len(points)} points."
-    parts = [f"{name} {_places(places, points)}" for name, places in where.items()]
-    if nobody:
-        parts.append(f"nobody {_places(nobody, points)}")
+    winners = dict.fromkeys(winner(point) for point in points)
+    if len(winners) == 1:
+        (name,) = winners
+        if name == NOBODY:
+            return f"No strategy reaches {loss} at any of the {len(points)} points."
+        return f"{name} reaches {loss} first at each of the {len(points)} points."
+    varied = [axis for axis in axes if len(axis["labels"]) > 1]
+    if len(varied) == 1:
+        course = _course(varied[0], [winner(point) for point in points])
+        return f"Who reaches {loss} first depends on {varied[0]['name']}: {course}."
+    parts = [
+        f"{name} {_places([p.name for p in points if winner(p) == name], points)}"
+        for name in winners
+    ]
     return f"Who reaches {loss} first depends: {join(parts)}."
 
 
@@ -61,31 +62,25 @@ def _places(names: Sequence[str], points: Sequence[AtPoint]) -> str:
     return f"at {len(names)} of {len(points)} points"
 
 
-def _changes(axes: Sequence[dict[str, Any]], points: Sequence[AtPoint]) -> str:
-    """Return which axes change who is first, and where along them."""
+def _changes(axes: Sequence[dict[str, Any]], points: Sequence[AtPoint]) -> list[str]:
+    """Return which of several axes change who is first, and where along them."""
+    varied = [axis for axis in axes if len(axis["labels"]) > 1]
     by_labels = {name_of(point.labels): winner(point) for point in points}
-    changing, level, parts = [], [], []
-    for axis in axes:
-        if len(axis["labels"]) < 2:
-            continue
+    level, parts = [], []
+    for axis in varied if len(varied) > 1 else []:
         courses = _courses(axis, axes, by_labels)
         split = {rest: names for rest, names in courses.items() if len(set(names)) > 1}
+        for rest, names in list(split.items())[:_MOST_COURSES]:
+            parts.append(f"along {axis['name']} (at {rest}) {_course(axis, names)}")
+        if len(split) > _MOST_COURSES:
+            more = len(split) - _MOST_COURSES
+            parts[-1] += f"; so it does at {more} other {'place' if more == 1 else 'places'}"
         if not split:
             level.append(axis["name"])
-            continue
-        changing.append(axis["name"])
-        for rest, names in list(split.items())[:_MOST_COURSES]:
-            place = f" ({rest})" if rest else ""
-            parts.append(f"along {axis['name']}{place} {_course(axis, names)}")
-        if len(split) > _MOST_COURSES:
-            parts.append(f"and {len(split) - _MOST_COURSES} more along {axis['name']}")
-    text = f"What changes the answer: {'; '.join(parts)}." if changing else ""
-    if level:
-        alone = (
-            f"{join(level)} {'change' if len(level) > 1 else 'changes'} nothing about who is first."
-        )
-        text += f" {alone[0].upper()}{alone[1:]}" if not text else f" {alone}"
-    return text.strip() or "There is one point alone: nothing varies."
+    lines = [f"What changes the answer: {'; '.join(parts)}."] if parts else []
+    if level and len(level) < len(varied):
+        lines.append(f"No difference to who is first: {join(level)}.")
+    return lines
 
 
 def _courses(
@@ -144,27 +139,20 @@ def _ahead(best: Outcome, other: Outcome) -> str:
 
 def _missing(points: Sequence[AtPoint]) -> list[str]:
     """Return who does not reach the target where."""
+    if len(points) > _MOST_TOLD:
+        names = [outcome.name for outcome in points[0].results]
+        short = {name: sum(_is_short(p, name) for p in points) for name in names}
+        counts = [f"{name} at {count} of {len(points)}" for name, count in short.items() if count]
+        return [f"Not reached in every seed: {join(counts)} points."] if counts else []
     lines = []
-    for name in [each.name for each in points[0].results]:
-        short = [
-            (point, outcome)
-            for point in points
-            for outcome in point.results
-            if outcome.name == name and outcome.reached < len(outcome.attempts)
-        ]
-        if not short:
-            continue
-        if len(points) > _MOST_TOLD:
-            lines.append(f"{name} does not reach it in all seeds at {len(short)} points.")
-            continue
-        places = [
-            f"{point.name} ({not_within(o)}{'' if not o.reached else _some(o)})"
-            for point, o in short
-        ]
-        lines.append(f"{name} does not reach it at {join(places)}.")
+    for point in points:
+        within: dict[str, list[str]] = {}
+        for outcome in point.results:
+            if outcome.reached < len(outcome.attempts):
+                within.setdefault(not_within(outcome), []).append(outcome.name + some(outcome))
+        lines += [f"{point.name}: {text}: {join(names)}." for text, names in within.items()]
     return lines
 
 
-def _some(outcome: Outcome) -> str:
-    seeds = len(outcome.attempts)
-    return f" in {seeds - outcome.reached} of {seeds} seeds"
+def _is_short(point: AtPoint, name: str) -> bool:
+    return any(o.name == name and o.reached < len(o.attempts) for o in point.results)

@@ -7,10 +7,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter
+from matplotlib.transforms import offset_copy
 
 from simbench.records import RunFolder
-from simbench.report.figure import INK, WIDTH_IN, SweepFigure, empty
+from simbench.report.figure import INK, WIDTH_IN, SweepFigure, empty, hide_unused, name_ticks
 from simbench.report.looks import Look, looks, wrapped
 from simbench.report.outcomes import Outcome
 from simbench.report.points import AtPoint, at_points, name_of, numeric_axes
@@ -29,9 +29,10 @@ class TargetAlongAxis(SweepFigure):
     title: ClassVar[str] = "Time to target along an axis"
     caption: ClassVar[str] = (
         "Median over seeds of the virtual time to the target, and a band from the fastest to the "
-        "slowest seed. A hollow marker: most seeds had not reached the target when they ended "
-        "there, so the time is longer. Where two lines cross, another strategy is first. A panel "
-        f"for each choice of the other axes, the first {_MOST_PANELS} of more."
+        "slowest seed. A hollow marker with an arrow: half of the seeds or more had not reached "
+        "the target when they ended there, so the time is longer. Where two lines cross, another "
+        "strategy is first. A panel for each choice of the other axes, the first "
+        f"{_MOST_PANELS} of more."
     )
     order: ClassVar[int] = 20
 
@@ -62,11 +63,11 @@ class TargetAlongAxis(SweepFigure):
         _set_axis(panels[0], numbers)
         if max(ends) > _LOG_FROM * max(1, min(ends)):
             panels[0].set_yscale("log")
+            name_ticks(panels[0].yaxis)
         for panel, (title, inside) in zip(panels, shown, strict=False):
             panel.set_title(wrapped(title, 40))
             _draw_panel(panel, inside, axis["name"], numbers, styles, unit)
-        for unused in panels[len(shown) :]:
-            unused.set_visible(False)
+        hide_unused(panels, len(shown), columns)
         figure.supxlabel(axis["name"], fontsize=10)
         figure.supylabel(f"virtual time until the target loss ({unit.name})", fontsize=10)
         handles = [
@@ -82,7 +83,6 @@ def _set_axis(panel: Axes, numbers: dict[str, float]) -> None:
     values = sorted(numbers.values())
     if values[0] > 0 and values[-1] > _LOG_FROM * values[0]:
         panel.set_xscale("log")
-        panel.xaxis.set_minor_formatter(NullFormatter())
     step = math.ceil(len(values) / _MOST_TICKS)
     texts = {number: label for label, number in numbers.items()}
     ticks = values[::step]
@@ -106,8 +106,12 @@ def _draw_panel(
     points = sorted(points, key=lambda point: numbers[point.labels[axis]])
     xs = [numbers[point.labels[axis]] for point in points]
     for place, (name, look) in enumerate(styles.items()):
-        _draw_line(panel, xs, [point.results[place] for point in points], look, unit)
-        assert all(point.results[place].name == name for point in points)
+        outcomes = [point.results[place] for point in points]
+        assert {outcome.name for outcome in outcomes} == {name}
+        _draw_line(panel, xs, outcomes, look, unit)
+        # Side by side, since many strategies may have ended at the same budget.
+        aside = 5 * (place - (len(styles) - 1) / 2)
+        _draw_unreached(panel, xs, outcomes, look, unit, aside)
 
 
 def _draw_line(
@@ -127,16 +131,34 @@ def _draw_line(
         alpha=0.15,
         linewidth=0,
     )
-    for x, outcome, there in zip(xs, outcomes, reached, strict=True):
-        if not there:
-            panel.plot(
-                x,
-                max(outcome.end_ns, 1) / unit.size,
-                marker=look.marker,
-                markersize=7,
-                markerfacecolor="white",
-                markeredgecolor=look.colour,
-                markeredgewidth=1.4,
-                linestyle="none",
-                zorder=4,
-            )
+
+
+def _draw_unreached(
+    panel: Axes, xs: list[float], outcomes: list[Outcome], look: Look, unit: Unit, aside: float
+) -> None:
+    figure = panel.get_figure(root=True)
+    place = offset_copy(panel.transData, figure, x=aside, y=0, units="points")
+    for x, outcome in zip(xs, outcomes, strict=True):
+        if math.isfinite(outcome.time_ns):
+            continue
+        y = max(outcome.end_ns, 1) / unit.size
+        panel.plot(
+            x,
+            y,
+            marker=look.marker,
+            markersize=7,
+            markerfacecolor="white",
+            markeredgecolor=look.colour,
+            markeredgewidth=1.4,
+            linestyle="none",
+            transform=place,
+            zorder=4,
+        )
+        panel.annotate(
+            "",
+            (x, y),
+            xycoords=place,
+            xytext=(0, 20),
+            textcoords="offset points",
+            arrowprops={"arrowstyle": "<-", "color": look.colour, "linewidth": 1.2},
+        )

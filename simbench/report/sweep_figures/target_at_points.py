@@ -8,7 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simbench.records import RunFolder
-from simbench.report.figure import INK, SOFT_INK, WIDTH_IN, SweepFigure, empty
+from simbench.report.figure import (
+    INK,
+    SOFT_INK,
+    WIDTH_IN,
+    SweepFigure,
+    empty,
+    hide_unused,
+    name_ticks,
+)
 from simbench.report.looks import Look, looks, wrapped
 from simbench.report.outcomes import Outcome
 from simbench.report.points import AtPoint, at_points
@@ -27,9 +35,9 @@ class TargetAtPoints(SweepFigure):
     caption: ClassVar[str] = (
         "A panel for each point, all over the same axis of virtual time. A filled marker per seed "
         "at its first evaluation at or below the target; the number is the median over seeds, bold "
-        "for the first. A hollow marker with an arrow: not reached when the run ended there, and "
-        "'over' stands before that time. Where times differ by more than 20 times, the axis is "
-        f"logarithmic. Of more than {_MOST_PANELS} points, some are shown, evenly spaced."
+        "for the first. A hollow marker with an arrow: not reached when the run ended there; where "
+        "only some seeds reached it, how many. Where times differ by more than 20 times, the axis "
+        f"is logarithmic. Of more than {_MOST_PANELS} points, some are shown, evenly spaced."
     )
     order: ClassVar[int] = 10
 
@@ -53,9 +61,11 @@ class TargetAtPoints(SweepFigure):
         unit = time_unit(max(places))
         if max(places) > _LOG_FROM * min(places):
             panels[0].set_xscale("log")
-            panels[0].set_xlim(min(places) / unit.size / 1.6, max(places) / unit.size * 4)
+            room = (max(places) / min(places)) ** 0.6
+            panels[0].set_xlim(min(places) / unit.size / 1.6, max(places) / unit.size * room)
+            name_ticks(panels[0].xaxis)
         else:
-            panels[0].set_xlim(0, max(places) / unit.size * 1.45)
+            panels[0].set_xlim(0, max(places) / unit.size * 2.0)
         panels[0].set(
             ylim=(len(names) - 0.45, -0.6),
             yticks=range(len(names)),
@@ -64,8 +74,7 @@ class TargetAtPoints(SweepFigure):
         styles = looks(names)
         for panel, point in zip(panels, points, strict=False):
             _draw_panel(panel, point, styles, unit)
-        for unused in panels[len(points) :]:
-            unused.set_visible(False)
+        hide_unused(panels, len(points), columns)
         figure.supxlabel(f"virtual time until the target loss ({unit.name})", fontsize=10)
         return figure
 
@@ -91,7 +100,7 @@ def _draw_row(
             _end(attempt.summary["end_ns"]) / unit.size,
             row,
             marker=look.marker,
-            markersize=7,
+            markersize=8,
             color=look.colour,
             markerfacecolor=(*look.colour, 0.85) if attempt.reached else "white",
             markeredgecolor="white" if attempt.reached else look.colour,
@@ -100,9 +109,10 @@ def _draw_row(
         )
     right = max(_end(attempt.summary["end_ns"]) for attempt in outcome.attempts) / unit.size
     reached = math.isfinite(outcome.time_ns)
-    text = digits(outcome.time_ns / unit.size) if reached else f"over {digits(right)}"
+    text = digits(outcome.time_ns / unit.size) if reached else f"not within {digits(right)}"
     if outcome.reached < len(outcome.attempts):
-        text = f"→ {text}"
+        seeds = len(outcome.attempts)
+        text = f"→ {text}" + (f" ({outcome.reached} of {seeds})" if outcome.reached else "")
     panel.annotate(
         text,
         (right, row),

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from simbench.records import RunFolder
-from simbench.report.figure import INK, WIDTH_IN, SweepFigure
+from simbench.report.figure import INK, WIDTH_IN, SweepFigure, hide_unused
 from simbench.report.looks import looks, wrapped
 from simbench.report.points import AtPoint, at_points, name_of, numeric_axes
 
@@ -57,8 +57,7 @@ class WhoIsFirst(SweepFigure):
         for panel, (title, inside) in zip(panels, shown, strict=False):
             panel.set_title(wrapped(title, 40))
             _draw_map(panel, inside, across, up, names)
-        for unused in panels[len(shown) :]:
-            unused.set_visible(False)
+        hide_unused(panels, len(shown), columns)
         figure.supxlabel(across["name"], fontsize=10)
         figure.supylabel(up["name"], fontsize=10)
         winners = {name for point in points for name in point.first}
