@@ -45,11 +45,11 @@ def estimate(scenario: Scenario, executor: Executor, memo: Memo) -> Estimate:
     """Return what ``scenario`` will take on ``executor`` with what ``memo`` knows."""
     known = messages = 0
     # What trains the same at several points is trained once, as far as the furthest goes.
-    furthest: dict[bytes, int] = {}
+    furthest: dict[tuple[str, int, bytes], int] = {}
     for played, strategy, seed, is_compared in _simulated(scenario):
-        course, computed, not_computed, sent = _expect(
-            simulation_on(executor, played, strategy, seed), memo
-        )
+        simulation = simulation_on(executor, played, strategy, seed)
+        key, computed, not_computed, sent = _expect(simulation, memo)
+        course = strategy, seed, key
         again = min(computed, furthest.get(course, 0))
         furthest[course] = max(computed, furthest.get(course, 0))
         known += not_computed + again

@@ -81,16 +81,16 @@ def written(
         trees = {name: tree_at({axis.name: name}) for name in axis.alternatives}
         if axis.keys != {axis.name}:
             section[axis.name] = {
-                name: {key: _at(trees[name], key) for key in settings}
+                name: {key: _at(trees[name], place_of(key)) for key in settings}
                 for name, settings in axis.alternatives.items()
             }
             continue
-        values = {name: _at(tree, axis.name) for name, tree in trees.items()}
+        values = {name: _at(tree, place_of(axis.name)) for name, tree in trees.items()}
         section[axis.name] = list(values.values()) if axis.is_listed else values
     return section
 
 
-def _at(tree: Any, key: str) -> Any:
-    for each in key.split("."):
+def _at(tree: Any, keys: tuple[str, ...]) -> Any:
+    for each in keys:
         tree = tree[int(each)] if isinstance(tree, list) else tree[each]
     return tree

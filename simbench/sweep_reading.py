@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails
 
 from simbench.dotted import look_up, overlay, place_of, tree_of, unknown_key
-from simbench.spec import Spec, misfit, moved
+from simbench.spec import Spec, dump_by_contents, misfit, moved
 from simbench.sweep import Axis
 
 _EVERYWHERE: Final = ("name", "strategies", "seeds", "sweep", "tune")
@@ -28,6 +28,11 @@ class _Alternative(NamedTuple):
     def place(self, key: str) -> Where:
         """Return where in the section the value of ``key`` stands."""
         return self.where if self.is_key else (*self.where, key)
+
+    def keys(self, key: str) -> tuple[str, ...]:
+        """Return where in the scenario it belongs; a ``kind`` may bring all that it holds."""
+        whole = isinstance(self.settings[key], Mapping)
+        return place_of(key) if whole else tuple(key.split("."))
 
 
 _Axes = Mapping[str, list[_Alternative]]
@@ -48,7 +53,8 @@ def read_axes(
         ValidationError: at the place in the section that is to blame.
     """
     if not isinstance(section, Mapping):
-        raise misfit((), f"expected a mapping of axes; got {section!r}")
+        got = list(section) if isinstance(section, tuple) else section
+        raise misfit((), f"expected a mapping of axes; got {got!r}")
     axes = {str(name): _alternatives(str(name), held, base) for name, held in section.items()}
     _check_order(axes)
     found: dict[Where, S] = {}
@@ -114,7 +120,7 @@ def _point(
     for alternative in chosen:
         for key, value in alternative.settings.items():
             try:
-                tree = overlay(tree, base, tuple(key.split(".")), value)
+                tree = overlay(tree, base, alternative.keys(key), value)
             except ValidationError as error:
                 message = error.errors()[0]["msg"]
                 raise misfit(alternative.place(key), message) from None
@@ -131,18 +137,18 @@ def _moved(error: ErrorDetails, chosen: tuple[_Alternative, ...]) -> InitErrorDe
     if error["type"] == "unknown_name" and error["ctx"]["what"] == "key":
         location.append(error["ctx"]["key"])
     # The innermost key is the one that was laid over the others.
-    settings = [(each, key.split(".")) for each in chosen for key in each.settings]
-    for alternative, keys in sorted(settings, key=lambda pair: -len(pair[1])):
-        rest = _after(location, keys)
+    settings = [(each, key) for each in chosen for key in each.settings]
+    for alternative, key in sorted(settings, key=lambda pair: -len(pair[0].keys(pair[1]))):
+        rest = _after(location, alternative.keys(key))
         if rest is not None:
-            return moved(error, (*alternative.place(".".join(keys)), *rest))
+            return moved(error, (*alternative.place(key), *rest))
     # None of them is wrong by itself, but they don't fit what stays.
     names = ", ".join(f"{axis} {name}" for axis, name in (each.where for each in chosen))
     message = f"at the point {names}: {'.'.join(map(str, error['loc']))}: {error['msg']}"
     return moved({"type": "misfit", "loc": (), "msg": message, "input": None}, ())
 
 
-def _after(location: list[str | int], keys: list[str]) -> Where | None:
+def _after(location: list[str | int], keys: tuple[str, ...]) -> Where | None:
     """Return what follows ``keys`` in a location, where kinds may stand between them."""
     left = [*keys]
     for index, part in enumerate(location):
@@ -159,9 +165,11 @@ def _axis(name: str, is_listed: bool, found: list[tuple[_Alternative, Spec]]) ->
     for alternative, point in found:
         label = str(alternative.where[1])
         if is_listed:
-            value = look_up(tree_of(point), tuple(name.split(".")))
+            # By contents: the name of a listed file would differ from place to place.
+            value = look_up(tree_of(dump_by_contents(point)), tuple(name.split(".")))
             label = value if isinstance(value, str) else json.dumps(value)
         if label in alternatives:
             raise misfit(alternative.where, f"each counts once; {label} is there already")
         alternatives[label] = {key: look_up(point, place_of(key)) for key in alternative.settings}
-    return Axis(name, alternatives, is_listed)
+    # A kind brings other keys along, which have to be written with its name.
+    return Axis(name, alternatives, is_listed and not name.endswith(".kind"))

@@ -4,14 +4,15 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, JsonValue, NonNegativeInt, ValidationError
+from pydantic import Field, NonNegativeInt, ValidationError
 
 from simbench.dotted import child, look_up, overlay, tree_of, unknown_key
 from simbench.network.topology import Topology
 from simbench.spec import OneOf, Spec, misfit
 from simbench.strategy import Strategy
 
-Values = Annotated[tuple[JsonValue, ...], Field(min_length=1)]
+Scalar = str | bool | int | float
+Values = Annotated[tuple[Scalar, ...], Field(min_length=1)]
 """What a key is tried with."""
 Settings = Mapping[str, Any]
 """Dotted keys of a strategy, and what a file holds there."""
@@ -34,7 +35,7 @@ class Tune(Spec):
     """A network of the search's own, which isn't compared."""
     seed: NonNegativeInt = 100
     """The seed to search with; not one that is compared."""
-    chosen: dict[str, dict[str, JsonValue]] = Field(default={})
+    chosen: dict[str, dict[str, Scalar]] = Field(default={})
     """What a search has found; a run writes it down. What stands here isn't searched again."""
 
     def resolved(self, said: Mapping[str, Any], strategies: Mapping[str, Strategy]) -> "Tune":

@@ -1,5 +1,6 @@
 """``simbench plan``: the clock plane alone, without training."""
 
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,20 +46,20 @@ def command(
     if draw is not None:
         _check_drawing(draw, points[0].scenario)
     here = join_fingerprint(fingerprint("cpu"))
-    planned: set[bytes] = set()
+    planned: defaultdict[tuple[str, int], set[bytes]] = defaultdict(set)
     with (
         terminal.opened_memo(cache) as memo,
         terminal.wrong_requests(),
         err.status("running the clock ..."),
     ):
         search = [
-            plan(each.scenario, each.strategy, each.seed, memo, here, planned)
+            plan(each.scenario, each.strategy, each.seed, memo, here)
             for each in candidates(scenario)
         ]
         plans: list[dict[str, list[StrategyPlan]]] = [
             {
                 strategy: [
-                    plan(point.scenario, strategy, each, memo, here, planned)
+                    plan(point.scenario, strategy, each, memo, here, planned[strategy, each])
                     for each in scenario.seeds
                 ]
                 for strategy in scenario.strategies

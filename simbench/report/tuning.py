@@ -40,7 +40,7 @@ def tuning_note(run: RunFolder) -> str:
     if facts is None:
         return ""
     place = f" at {', '.join(facts['at'].values())}" if facts["at"] else ""
-    own = f" on a {facts['own_network']} network of its own" if facts["own_network"] else ""
+    own = f" on a network of its own ({facts['own_network']})" if facts["own_network"] else ""
     return (
         f"Before the comparison, each candidate ran by itself{place}{own}, on seed "
         f"{facts['seed']}, which isn't compared. The best reaches the target first; where none "

@@ -56,14 +56,17 @@ class TargetAlongAxis(SweepFigure):
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         panels = list(grid.flat)
-        ends = [a.summary["end_ns"] for p in points for o in p.results for a in o.attempts]
+        ends = [max(1, o.end_ns) for p in points for o in p.results]
         unit = time_unit(max(ends))
         styles = looks(names)
         numbers = dict(zip(axis["labels"], axis["numbers"], strict=True))
         _set_axis(panels[0], numbers)
-        if max(ends) > _LOG_FROM * max(1, min(ends)):
+        if max(ends) > _LOG_FROM * min(ends):
             panels[0].set_yscale("log")
             name_ticks(panels[0].yaxis)
+            panels[0].set_ylim(min(ends) / unit.size / 1.3, max(ends) / unit.size * 1.6)
+        else:
+            panels[0].set_ylim(0, max(ends) / unit.size * 1.2)
         for panel, (title, inside) in zip(panels, shown, strict=False):
             panel.set_title(wrapped(title, 40))
             _draw_panel(panel, inside, axis["name"], numbers, styles, unit)
@@ -105,13 +108,14 @@ def _draw_panel(
         return
     points = sorted(points, key=lambda point: numbers[point.labels[axis]])
     xs = [numbers[point.labels[axis]] for point in points]
-    for place, (name, look) in enumerate(styles.items()):
-        outcomes = [point.results[place] for point in points]
-        assert {outcome.name for outcome in outcomes} == {name}
-        _draw_line(panel, xs, outcomes, look, unit)
-        # Side by side, since many strategies may have ended at the same budget.
-        aside = 5 * (place - (len(styles) - 1) / 2)
-        _draw_unreached(panel, xs, outcomes, look, unit, aside)
+    for place, look in enumerate(styles.values()):
+        _draw_line(panel, xs, [point.results[place] for point in points], look, unit)
+    for x, point in zip(xs, points, strict=True):
+        short = [each for each in point.results if not math.isfinite(each.time_ns)]
+        for place, outcome in enumerate(short):
+            # Side by side, since many strategies may have ended at the same budget.
+            aside = 9 * (place - (len(short) - 1) / 2)
+            _draw_unreached(panel, x, outcome, styles[outcome.name], unit, aside)
 
 
 def _draw_line(
@@ -134,31 +138,28 @@ def _draw_line(
 
 
 def _draw_unreached(
-    panel: Axes, xs: list[float], outcomes: list[Outcome], look: Look, unit: Unit, aside: float
+    panel: Axes, x: float, outcome: Outcome, look: Look, unit: Unit, aside: float
 ) -> None:
     figure = panel.get_figure(root=True)
     place = offset_copy(panel.transData, figure, x=aside, y=0, units="points")
-    for x, outcome in zip(xs, outcomes, strict=True):
-        if math.isfinite(outcome.time_ns):
-            continue
-        y = max(outcome.end_ns, 1) / unit.size
-        panel.plot(
-            x,
-            y,
-            marker=look.marker,
-            markersize=7,
-            markerfacecolor="white",
-            markeredgecolor=look.colour,
-            markeredgewidth=1.4,
-            linestyle="none",
-            transform=place,
-            zorder=4,
-        )
-        panel.annotate(
-            "",
-            (x, y),
-            xycoords=place,
-            xytext=(0, 20),
-            textcoords="offset points",
-            arrowprops={"arrowstyle": "<-", "color": look.colour, "linewidth": 1.2},
-        )
+    y = max(outcome.end_ns, 1) / unit.size
+    panel.plot(
+        x,
+        y,
+        marker=look.marker,
+        markersize=7,
+        markerfacecolor="white",
+        markeredgecolor=look.colour,
+        markeredgewidth=1.4,
+        linestyle="none",
+        transform=place,
+        zorder=4,
+    )
+    panel.annotate(
+        "",
+        (x, y),
+        xycoords=place,
+        xytext=(0, 20),
+        textcoords="offset points",
+        arrowprops={"arrowstyle": "<-", "color": look.colour, "linewidth": 1.2},
+    )
