@@ -154,10 +154,10 @@ def _print_sum(compared: list["StrategyPlan"], search: list["StrategyPlan"], poi
     every = [*search, *compared]
     gradients, known = (sum(getattr(e, n) for e in every) for n in ("gradients", "gradients_known"))
     whose = " or from another point" if points > 1 else ""
-    out.print(f"{gradients:,} gradients in all, {known:,} of them known already{whose}.", end=" ")
+    out.print(f"{gradients:,} gradients in all, {known:,} of them known already{whose}.")
     if search:
         own = sum(each.gradients for each in search)
-        out.print(f"The search tries {len(search)} candidates with {own:,} of them.", end=" ")
+        out.print(f"The search tries {len(search)} candidates with {own:,} of them.")
     out.print("Staleness counts updates.")
 
 
