@@ -82,7 +82,9 @@ def not_within(outcome: Outcome) -> str:
 def some(outcome: Outcome) -> str:
     """Return how many seeds reached the target, where it isn't all or none."""
     seeds = len(outcome.attempts)
-    return f" ({outcome.reached} of {seeds} seeds)" if 0 < outcome.reached < seeds else ""
+    return (
+        f" (reached by {outcome.reached} of {seeds} seeds)" if 0 < outcome.reached < seeds else ""
+    )
 
 
 def numeric_axes(run: RunFolder) -> list[dict[str, Any]]:

@@ -155,9 +155,9 @@ def test_a_seed_that_fails_is_counted_and_not_dropped(swept):
 
     assert sweep_rows(at_points(run)) == [
         ("strategy", "here", "there"),
-        ("a", "10.5 s, first", "not reached within 600 s (1 of 2 seeds)"),
+        ("a", "10.5 s, first", "not reached within 600 s (reached by 1 of 2 seeds)"),
     ]
-    assert "there: not reached within 600 s: a (1 of 2 seeds)." in verdict(run)[-1]
+    assert "there: not reached within 600 s: a (reached by 1 of 2 seeds)." in verdict(run)[-1]
 
 
 def test_the_table_turns_where_there_are_more_points_than_fit_beside_each_other(swept):

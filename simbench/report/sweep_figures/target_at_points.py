@@ -109,10 +109,13 @@ def _draw_row(
         )
     right = max(_end(attempt.summary["end_ns"]) for attempt in outcome.attempts) / unit.size
     reached = math.isfinite(outcome.time_ns)
-    text = digits(outcome.time_ns / unit.size) if reached else f"not within {digits(right)}"
-    if outcome.reached < len(outcome.attempts):
-        seeds = len(outcome.attempts)
-        text = f"→ {text}" + (f" ({outcome.reached} of {seeds})" if outcome.reached else "")
+    seeds, over = len(outcome.attempts), digits(right)
+    if reached:
+        text = digits(outcome.time_ns / unit.size)
+        text += f" → ({outcome.reached} of {seeds})" if outcome.reached < seeds else ""
+    else:
+        text = f"→ {outcome.reached} of {seeds}" if outcome.reached else "→ not"
+        text += f" within {over}"
     panel.annotate(
         text,
         (right, row),
