@@ -55,7 +55,8 @@ def read_axes(
     if not isinstance(section, Mapping):
         got = list(section) if isinstance(section, tuple) else section
         raise misfit((), f"expected a mapping of axes; got {got!r}")
-    axes = {str(name): _alternatives(str(name), held, base) for name, held in section.items()}
+    section = {str(name): tree_of(held) for name, held in section.items()}
+    axes = {name: _alternatives(name, held, base) for name, held in section.items()}
     _check_order(axes)
     found: dict[Where, S] = {}
     for chosen in itertools.product(*axes.values()):

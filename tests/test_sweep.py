@@ -8,8 +8,10 @@ import pytest
 from simbench.estimate import estimate
 from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
+from simbench.network.topologies.star import Star
 from simbench.records import TABLES, RunFolder
 from simbench.run import differing_tables, run
+from simbench.scenario import Scenario
 from simbench.scenario_file import ScenarioError, dump, load, pack
 
 FILE = """\
@@ -224,6 +226,10 @@ WRONG = {
         "sweep:\n  network.latency: [1 ms]\n  network: {near: {kind: star}}\n",
         "FILE:19: sweep.network: replaces all of network: it must stand before network.latency",
     ),
+    "what refines another": (
+        "sweep:\n  network: {near: {kind: star}}\n  network.latency: [5]\n",
+        "FILE:19: sweep.network.latency.0: expected a number and one of h, min, s, ms, us, ns",
+    ),
     "a column's name": (
         "sweep:\n  node: {a: {cluster.nodes: 2}}\n",
         "FILE:18: sweep.node: tables have a column of this name already",
@@ -256,6 +262,27 @@ def test_a_key_that_the_sweep_sets_is_not_set_from_outside(read):
     scenario = read(NETWORKS, sets=["sweep.network.office.latency=5 ms", "stop.updates=4"])
     office = scenario.points[1].scenario
     assert (office.network.latency, office.stop.updates) == (5 * 10**6, 4)
+
+
+def test_python_says_a_sweep_as_a_file_does(read):
+    described = {name: getattr(read(), name) for name in type(read()).model_fields}
+    section = {
+        "network": {"near": Star(bandwidth=10**9), "far": {"kind": "ring", "latency": "40 ms"}},
+        "network.latency": ["1 ms", "5 ms"],
+    }
+
+    swept = Scenario(**described | {"sweep": section})
+
+    assert [(p.name, p.scenario.network.latency) for p in swept.points] == [
+        ("near, 1 ms", 10**6),
+        ("near, 5 ms", 5 * 10**6),
+        ("far, 1 ms", 10**6),
+        ("far, 5 ms", 5 * 10**6),
+    ]
+    again = Scenario(**described | {"sweep": swept.sweep})
+    assert again == swept
+    other = swept.model_copy(update={"seeds": (7,)})
+    assert {point.scenario.seeds for point in other.points} == {(7,)}
 
 
 # -- what a run does
