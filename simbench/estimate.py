@@ -47,7 +47,7 @@ def estimate(scenario: Scenario, executor: Executor, memo: Memo) -> Estimate:
     # What trains the same at several points is trained once, as far as the furthest goes.
     furthest: dict[tuple[str, int, bytes], int] = {}
     for played, strategy, seed, is_compared in _simulated(scenario):
-        simulation = simulation_on(executor, played, strategy, seed)
+        simulation = simulation_on(executor, played, strategy, seed, memo=memo)
         key, computed, not_computed, sent = _expect(simulation, memo)
         course = strategy, seed, key
         again = min(computed, furthest.get(course, 0))
@@ -78,12 +78,12 @@ def _expect(simulation: Simulation, memo: Memo) -> tuple[bytes, int, int, int]:
     The numbers are the most that there can be.
     """
     stop, batch = simulation.scenario.stop, simulation.scenario.task.batch_size
-    sampled = samples = 0
+    sampled = samples = progress = 0
     course = b""
     first_unknown = None
     while simulation.versions or simulation.advance():
         version = simulation.versions.popleft()
-        samples = simulation.samples(version.progress)
+        progress, samples = version.progress, simulation.samples(version.progress)
         found = memo.get(version.recipe.key) if first_unknown is None else None
         if found is not None and stop.loss is not None and found["loss"] <= stop.loss:
             return course, 0, samples // batch, version.num_messages
@@ -97,7 +97,6 @@ def _expect(simulation: Simulation, memo: Memo) -> tuple[bytes, int, int, int]:
         return course, 0, samples // batch, len(simulation.world.messages)
     # Shares of the budgets that are used up; the first to be used up ends the run.
     now_ns = max(1, simulation.clock.now_ns)
-    progress = samples / max(1, simulation.samples(1))
     used = [
         now_ns / stop.virtual_time if stop.virtual_time else 0,
         samples / stop.samples if stop.samples else 0,
