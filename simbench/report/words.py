@@ -56,6 +56,21 @@ def meanings(run: RunFolder) -> dict[str, str]:
     return words
 
 
+def meanings_of_a_sweep(run: RunFolder) -> dict[str, str]:
+    """Return terms and what they mean on the page of all points."""
+    axes = join([axis["name"] for axis in run.axes])
+    points = len(run.summary["sweep"]["points"])
+    return {
+        "Point": (
+            f"One choice on each axis ({axes}); there are {points}. Every strategy runs at each "
+            "point, with the same seeds and from the same parameters."
+        ),
+        "Virtual time": _VIRTUAL_TIME,
+        "Time to target": _TIME_TO_TARGET,
+        "Not reached within": _NOT_REACHED,
+    }
+
+
 def reading(run: RunFolder) -> str:
     """Return how to read the table."""
     where = (
