@@ -56,7 +56,7 @@ def estimate(scenario: Scenario, executor: Executor, memo: Memo) -> Estimate:
 
 def _expect(simulation: Simulation, memo: Memo) -> tuple[int, int, int]:
     """Return gradients to compute, gradients known and messages, at most."""
-    stop, batch = simulation.scenario.stop, simulation.scenario.task.batch_size
+    stop, batch = simulation.scenario.stop, simulation.scenario.task.samples_per_step
     sampled = samples = 0
     first_unknown = None
     while simulation.versions or simulation.advance():

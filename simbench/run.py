@@ -76,7 +76,7 @@ def run(
     summary = {
         "scenario": scenario.name,
         "workers": scenario.cluster.nodes,
-        "samples_per_step": scenario.task.batch_size,
+        "samples_per_step": scenario.task.samples_per_step,
         "target_loss": scenario.stop.loss,
         "budget_ns": scenario.stop.virtual_time,
         "runs": [outcome.summary for outcome in outcomes],
