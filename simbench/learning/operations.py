@@ -18,9 +18,9 @@ from simbench.execution.identity import source_hash
 from simbench.execution.operation import PureOperation
 from simbench.learning.checkpointing import checkpoint_blocks
 from simbench.learning.model import Batch, Model
+from simbench.learning.operations_step import OptimizerState, step_front
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.privacy import private_gradient
-from simbench.learning.step_front import OptimizerState, step_front
 from simbench.learning.task import Task
 from simbench.learning.vectors import flatten, gradient_of, load
 from simbench.seeds import generator
@@ -134,7 +134,7 @@ class Gradient:
             batch_size=task.batch_size,
             accumulate=task.accumulate,
             mixed_precision=task.mixed_precision,
-            privacy=task.privacy and dump_by_contents(task.privacy),
+            privacy=task.privacy and (task.privacy.clip, task.privacy.noise_multiplier),
             seed=self.bench.seed,
             num_shards=self.bench.num_shards,
         )

@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,9 @@ class Privacy(Spec):
         return self
 
 
+_functorch: Any = torch._C._functorch  # type: ignore[attr-defined]  # noqa: SLF001
+
+
 class _Loss(nn.Module):
     """A module's loss as a module, whose parameters can then be swapped for a call."""
 
@@ -60,6 +64,8 @@ def sample_gradients(
     loss: Callable[[nn.Module, Batch], Tensor], module: nn.Module, batch: Batch
 ) -> Tensor:
     """Return the gradients (B, n) of the ``loss`` of each of the B samples of ``batch``."""
+    # Where a kernel, such as attention's on CPUs, knows no batches of batches, torch loops over it.
+    _functorch._set_vmap_fallback_warning_enabled(False)  # noqa: SLF001
     whole = _Loss(loss, module)
     point = {name: each.detach() for name, each in whole.named_parameters()}
 

@@ -16,9 +16,9 @@ from simbench.learning.operations import (
     Step,
 )
 from simbench.learning.operations_gradient import TransformGradient
+from simbench.learning.operations_step import Forget
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.pieces import Pieces, Sum, Whole
-from simbench.learning.step_front import Forget
 
 
 class Training:
