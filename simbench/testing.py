@@ -249,7 +249,7 @@ def check_optimizer(optimizer: Optimizer) -> None:
 
 
 def check_transform(transform: Transform) -> None:
-    """Check that a transformation is pure, that its memory can be passed along, and as large as told."""
+    """Check that a transformation is pure, and that its memory is as large as it says."""
     x, first, second = torch.randn(3, 50, generator=_dice(0))
 
     def apply(gradient: torch.Tensor, memory: dict[str, torch.Tensor], step: int) -> Any:

@@ -83,6 +83,18 @@ def test_an_optimizer_with_momentum_remembers_a_vector():
     testing.check_optimizer(SGD(momentum=0.9))
 
 
+@pytest.mark.parametrize("transform", every("task.optimizer.transforms"))
+def test_transform(transform):
+    testing.check_transform(transform)
+    testing.check_optimizer(SGD(transforms=(transform,)))
+
+
+@pytest.mark.parametrize("schedule", every("task.optimizer.schedule"))
+def test_schedule(schedule):
+    testing.check_schedule(schedule)
+    testing.check_optimizer(SGD(schedule=(schedule,)))
+
+
 @pytest.mark.parametrize("jitter", every("cluster.machine.jitter"))
 def test_jitter(jitter):
     testing.check_jitter(jitter)

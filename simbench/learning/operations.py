@@ -209,8 +209,6 @@ class Step:
         stepped = parameters.clone()
         new = {name: each.clone() for name, each in state.items()}
         pieces, optimizer = self._own_optimizer(-(-len(parameters) // size))
-        if learning_rate is not None:
-            optimizer.param_groups[0]["lr"] = learning_rate
         for number, (piece, values, slopes) in enumerate(
             zip(pieces, torch.split(stepped, size), torch.split(gradient, size), strict=True)
         ):
@@ -220,6 +218,11 @@ class Step:
                     name: torch.split(each, size)[number] if each.dim() else each.clone()
                     for name, each in new.items()
                 }
+        if not state:
+            # Some, such as Adagrad, make their first state when they are made.
+            optimizer = self.optimizer.build(pieces)
+        if learning_rate is not None:
+            optimizer.param_groups[0]["lr"] = learning_rate
         optimizer.step()
         parts = [optimizer.state[piece] for piece in pieces]
         # torch keeps None for what a setting turns off, such as SGD's momentum buffer at 0.

@@ -45,7 +45,7 @@ class Privacy(Spec):
         return self
 
 
-_functorch: Any = torch._C._functorch  # type: ignore[attr-defined]  # noqa: SLF001
+_functorch: Any = torch._C._functorch  # noqa: SLF001
 
 
 class _Loss(nn.Module):

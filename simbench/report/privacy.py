@@ -7,8 +7,8 @@ from simbench.records import RunFolder
 from simbench.report.quantities import join
 
 _WHAT = (
-    "Each sample's gradient is clipped and Gaussian noise is added at its node, so a node's samples "
-    "are protected from whoever sees all that it sends, the server and the other workers among "
+    "Each sample's gradient is clipped and Gaussian noise is added at its node, so its samples "
+    "are protected from whoever sees all that the node sends, the server and other workers among "
     "them, and the model too. Renyi accounting, as if samples were drawn independently of each "
     "other (Poisson sampling), which batches of a fixed size only come close to; worst of all "
     "nodes and seeds."
