@@ -99,7 +99,8 @@ class Node:
         if add_to is not None:
             recipe = self._training.mix([self._own(add_to), recipe], (1.0, 1.0), self.rank)
         buckets = self._buckets(recipe, bucket_bytes)
-        return self._work(duration_ns, self.hold(recipe), memory, buckets)
+        share = self._world.backward_share(self.rank)
+        return self._work(duration_ns, self.hold(recipe), memory, buckets, share)
 
     def compute_step(self, state: State, *, bucket_bytes: int | None = None) -> Work:
         """Compute the next gradient and take the optimiser's step; the event's value is the state.
@@ -110,7 +111,9 @@ class Node:
         gradient, memory, duration_ns = self._next_gradient(state.parameters)
         stepped = self._stepped(state, gradient)
         buckets = self._buckets(stepped.parameters.recipe, bucket_bytes)
-        return self._work(duration_ns, stepped, memory, buckets)
+        whole = self._training.steps_on_wholes
+        share = 0.0 if whole else self._world.backward_share(self.rank)
+        return self._work(duration_ns, stepped, memory, buckets, share)
 
     def compute(self, duration_ns: int) -> Work:
         """Keep this node's processor busy for ``duration_ns``; the event's value is None."""
@@ -138,10 +141,10 @@ class Node:
         value: Value | State | None,
         memory: Value | None,
         pieces: Sequence[Recipe] = (),
+        share: float = 0.0,
     ) -> Work:
         work = Work(self._clock, len(pieces))
         work.before, self._gradient_memory = self._gradient_memory, memory
-        share = self._world.backward_share(self.rank)
         times_ns = out_ns(duration_ns, share, [piece.num_bytes for piece in pieces])
         releases = [
             # Until then, whoever looks for what is live finds the whole.

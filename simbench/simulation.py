@@ -135,7 +135,7 @@ class Simulation:
             num_workers=num_workers,
             server=self.server,
             step_ns=self._begin_gradient,
-            backward_share=lambda rank: cluster.machine_of(rank).backward_share,
+            backward_share=lambda rank: cluster.machine_of(rank).backward_share * task.overlap,
             worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
             publish=self._publish,
             observe=observe or self._refuse_to_observe,

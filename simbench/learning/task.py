@@ -93,6 +93,15 @@ class Task(Spec):
         return self.batch_size * self.accumulate
 
     @property
+    def overlap(self) -> float:
+        """Share of the backward passes in which a gradient comes out bit by bit: the last one.
+
+        0 where its first entry can't be told before its last.
+        """
+        whole = self.privacy is not None or any(each.needs_whole for each in self.gradient)
+        return 0.0 if whole else 1 / self.accumulate
+
+    @property
     def torch_dtype(self) -> torch.dtype:
         """``dtype`` as torch names it."""
         return torch.float32 if self.dtype == "float32" else torch.float64

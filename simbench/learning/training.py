@@ -68,6 +68,11 @@ class Training:
             after = self.graph.recipe(self._items[1], (both,), home=rank)
         return self._vector(self._items[0], (both,), (), rank), after
 
+    @property
+    def steps_on_wholes(self) -> bool:
+        """Whether the task's optimiser can't step on pieces of a gradient one by one."""
+        return any(each.needs_whole for each in self._optimizer.transforms)
+
     def fresh_state(self, home: int, after: Recipe | None = None) -> Recipe:
         """Return the state of any optimiser before its first step.
 

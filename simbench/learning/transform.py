@@ -24,6 +24,8 @@ class Transform(Spec, ABC):
 
     draws: ClassVar[bool] = False
     """Whether it draws, so that each node has draws of its own."""
+    needs_whole: ClassVar[bool] = False
+    """Whether no entry of the result is known before all entries of the gradient are."""
 
     @property
     def state_vectors(self) -> int:

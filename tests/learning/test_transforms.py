@@ -14,6 +14,7 @@ from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.operations_gradient import TransformGradient
 from simbench.learning.optimizers.sgd import SGD
+from simbench.learning.privacy import Privacy
 from simbench.learning.task import Task
 from simbench.learning.transforms.clip_by_norm import ClipByNorm
 from simbench.learning.transforms.clip_by_value import ClipByValue
@@ -223,6 +224,40 @@ def test_identities_tell_chains_apart(tasks, bench_for):
     noisy = {"gradient": (GaussianNoise(),)}
     seeds = [bench_for(tasks["gpt"], seed=seed, **noisy) for seed in (0, 1)]
     assert len({TransformGradient(bench).identity for bench in seeds}) == 2
+
+
+# -- overlap
+
+
+@pytest.mark.parametrize("combine", ["gradients", "parameters"])
+@pytest.mark.parametrize(
+    ("task", "waits"),
+    [
+        ({"gradient": (ClipByNorm(),)}, 1),
+        ({"gradient": (ClipByValue(),)}, 0),
+        ({"privacy": Privacy()}, 1),
+        ({"accumulate": 4}, 0.75),
+    ],
+    ids=str,
+)
+def test_buckets_wait_until_a_gradient_is_whole(combine, task, waits):
+    """Two buckets; the first is out half a backward pass, here of a whole step, before the end."""
+    assert first_sent_ns(combine, **task) == (5 + 5 * waits) * MS
+
+
+@pytest.mark.parametrize(("combine", "sent_ms"), [("gradients", 5), ("parameters", 10)])
+def test_a_step_that_needs_the_whole_gradient_waits_where_it_is_taken(combine, sent_ms):
+    found = first_sent_ns(combine, optimizer=sgd(ClipByNorm()))
+    assert found == sent_ms * MS
+
+
+def first_sent_ns(combine, **task):
+    scenario = scenario_of(Averaging(combine=combine, bucket=16), dimension=4, steps=1)
+    changed = scenario.task.model_copy(update=task)
+    machine = Fixed(step_time=10 * MS, jitter=Constant(), backward_share=1.0)
+    cluster = Cluster(nodes=3, machine=machine)
+    done = run(scenario.model_copy(update={"task": changed, "cluster": cluster}))
+    return min(message.sent_ns for message in done.messages)
 
 
 # -- what is refused, and what counts

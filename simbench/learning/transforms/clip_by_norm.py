@@ -1,6 +1,6 @@
 """Clipping of the whole gradient, which keeps its direction."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ class ClipByNorm(Transform):
     kind: Literal["clip_by_norm"] = "clip_by_norm"
     norm: PositiveFloat = 1.0
     """The longest that a gradient may be (2-norm)."""
+
+    needs_whole: ClassVar[bool] = True
 
     def apply(
         self, gradient: Tensor, parameters: Tensor, memory: Memory, draw: np.random.Generator | None
