@@ -44,7 +44,7 @@ def estimate(scenario: Scenario, executor: Executor, memo: Memo) -> Estimate:
     gradients = known = messages = 0
     for strategy in scenario.strategies:
         for seed in scenario.seeds:
-            simulation = simulation_on(executor, scenario, strategy, seed)
+            simulation = simulation_on(executor, scenario, strategy, seed, memo=memo)
             computed, not_computed, sent = _expect(simulation, memo)
             gradients, known, messages = gradients + computed, known + not_computed, messages + sent
     executor.cancel()

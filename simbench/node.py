@@ -76,6 +76,11 @@ class Node:
         assert self._world.server is not None, "this strategy has no server"
         return self._world.server
 
+    @property
+    def entry_bytes(self) -> int:
+        """Bytes of one entry of a vector: a number in the task's type."""
+        return self._training.entry_bytes
+
     # -- what is drawn
 
     def shared_draw(self, purpose: str, step: int) -> np.random.Generator:
@@ -114,6 +119,13 @@ class Node:
         whole = self._training.steps_on_wholes
         share = 0.0 if whole else self._world.backward_share(self.rank)
         return self._work(duration_ns, stepped, memory, buckets, share)
+
+    def loss_of_next_batch(self, parameters: Value) -> Value:
+        """Return the loss at ``parameters`` of the batch that the next gradient will be of.
+
+        It costs no virtual time: the forward pass of that gradient brings it.
+        """
+        return self.hold(self._training.loss(self._own(parameters), self.rank, self._steps_begun))
 
     def compute(self, duration_ns: int) -> Work:
         """Keep this node's processor busy for ``duration_ns``; the event's value is None."""

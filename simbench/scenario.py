@@ -47,7 +47,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "task.model": ("simbench.learning.models", Model),
     "task.data": ("simbench.learning.datasets", Dataset),
     "task.optimizer": ("simbench.learning.optimizers", Optimizer),
-    "task.optimizer.transforms": ("simbench.learning.transforms", Transform),
+    "task.gradient": ("simbench.learning.transforms", Transform),
     "task.optimizer.schedule": ("simbench.learning.schedules", Schedule),
     "cluster.machine": ("simbench.cluster.machines", Machine),
     "cluster.machine.jitter": ("simbench.cluster.jitters", Jitter),

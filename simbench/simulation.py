@@ -333,6 +333,7 @@ def simulation_on(
     strategy: str,
     seed: int,
     *,
+    memo: Memo | None = None,
     recall: Callable[[Recipe], None] = lambda _: None,
     notes_live: bool = False,
 ) -> Simulation:
@@ -343,13 +344,20 @@ def simulation_on(
         scenario: what to simulate.
         strategy: the name of one of its strategies.
         seed: one of its seeds, or another.
+        memo: what numbers that were observed before are known by; it gets those that weren't.
         recall: called with a recipe before it is computed.
         notes_live: whether versions tell what the rest of the run rests on.
     """
 
     def observe(recipe: Recipe) -> Any:
-        recall(recipe)
-        return executor.start(recipe).result()
+        seen = memo.get(recipe.key) if memo else None
+        if seen is None:
+            recall(recipe)
+            seen = executor.start(recipe).result()
+            # Vectors are too large for it.
+            if memo and isinstance(seen, float):
+                memo.put(recipe.key, seen)
+        return seen
 
     return Simulation(
         scenario,
@@ -388,6 +396,7 @@ def simulate(
         scenario,
         strategy,
         seed,
+        memo=memo,
         recall=keeper.recall,
         notes_live=memo.keeps_moments,
     )

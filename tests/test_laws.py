@@ -83,7 +83,7 @@ def test_an_optimizer_with_momentum_remembers_a_vector():
     testing.check_optimizer(SGD(momentum=0.9))
 
 
-@pytest.mark.parametrize("transform", every("task.optimizer.transforms"))
+@pytest.mark.parametrize("transform", every("task.gradient"))
 def test_transform(transform):
     testing.check_transform(transform)
     testing.check_optimizer(SGD(transforms=(transform,)))

@@ -56,6 +56,27 @@ class Bench:
             for each in batch
         )
 
+    def batch(self, rank: int, step: int) -> Batch:
+        """Return node ``rank``'s batch number ``step``, placed."""
+        task, draw = self.task, generator(self.seed, "batch", rank, step)
+        return self.place(
+            task.data.batch(draw, rank, self.num_shards, task.samples_per_step, task.model.length)
+        )
+
+    def identify_batches(self, name: str, **more: Any) -> str:
+        """Return the identity of an operation on ``batch``."""
+        task = self.task
+        return self.identify(
+            name,
+            task.model,
+            task.data,
+            data=task.data.content,
+            batch_size=task.samples_per_step,
+            seed=self.seed,
+            num_shards=self.num_shards,
+            **more,
+        )
+
     def module_with(self, vector: Tensor) -> tuple[nn.Module, list[nn.Parameter]]:
         """Return this thread's own module with ``vector`` as its parameters, and those in order.
 
@@ -125,42 +146,55 @@ class Gradient:
     @functools.cached_property
     def identity(self) -> str:
         task = self.bench.task
-        return self.bench.identify(
+        return self.bench.identify_batches(
             self.name,
-            task.model,
-            task.data,
-            data=task.data.content,
             # Checkpointing is left out: it gives the same bits.
-            batch_size=task.batch_size,
             accumulate=task.accumulate,
             mixed_precision=task.mixed_precision,
             privacy=task.privacy and (task.privacy.clip, task.privacy.noise_multiplier),
-            seed=self.bench.seed,
-            num_shards=self.bench.num_shards,
         )
 
     def __call__(self, parameters: Tensor, rank: int, step: int) -> Tensor:
-        task = self.bench.task
-        draw = generator(self.bench.seed, "batch", rank, step)
-        batch = task.data.batch(
-            draw, rank, self.bench.num_shards, task.samples_per_step, task.model.length
-        )
+        task, batch = self.bench.task, self.bench.batch(rank, step)
         module, own = self.bench.module_with(parameters)
-        batch = self.bench.place(batch)
+        if task.accumulate == 1 and task.privacy is None:
+            return gradient_of(self.bench.loss(module, batch), own)
+        micro_batches = list(
+            zip(*(torch.split(each, task.batch_size) for each in batch), strict=True)
+        )
         if task.privacy is not None:
             draw = generator(self.bench.seed, "privacy", rank, step)
-            micro_batches = self._micro_batches(batch)
             return private_gradient(task.privacy, self.bench.loss, module, micro_batches, draw)
-        if task.accumulate == 1:
-            return gradient_of(self.bench.loss(module, batch), own)
         total = torch.zeros_like(parameters)
-        for micro_batch in self._micro_batches(batch):
+        for micro_batch in micro_batches:
             total += gradient_of(self.bench.loss(module, micro_batch), own)
         return total / task.accumulate
 
-    def _micro_batches(self, batch: Batch) -> list[Batch]:
-        size = self.bench.task.batch_size
-        return list(zip(*(torch.split(each, size) for each in batch), strict=True))
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss, of shape (), at the parameters (n,) of node ``rank``'s batch number ``step``."""
+
+    bench: Bench
+    name = "loss"
+    light = False
+
+    @functools.cached_property
+    def identity(self) -> str:
+        return self.bench.identify_batches(self.name)
+
+    def __call__(self, parameters: Tensor, rank: int, step: int) -> Tensor:
+        module, _ = self.bench.module_with(parameters)
+        with torch.no_grad():
+            return self.bench.task.model.loss(module, self.bench.batch(rank, step))
+
+
+@dataclass(frozen=True)
+class LossNumber(PureOperation):
+    """A loss as a plain number, to be looked at: those are known from run to run."""
+
+    def __call__(self, tensor: Tensor) -> float:
+        return float(tensor)
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,7 @@ def test_processes_give_the_same_records(more):
     )
     found = []
     for executor in (ThreadExecutor(1), ProcessExecutor(3, 2)):
-        for strategy in scenario.strategies:
-            found.append(simulate(scenario, strategy, 0, executor, Memo(None)))
+        found += [simulate(scenario, name, 0, executor, Memo(None)) for name in scenario.strategies]
         executor.close()
     for here, there in zip(found[:2], found[2:], strict=True):
         assert here.evaluations == there.evaluations
