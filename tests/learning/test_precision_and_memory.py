@@ -10,6 +10,7 @@ from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitters.constant import Constant
 from simbench.cluster.machines.accelerator import Accelerator
 from simbench.cluster.machines.flops import Flops
+from simbench.execution.memo import Memo
 from simbench.learning.checkpointing import blocks
 from simbench.learning.datasets.classification import Classification
 from simbench.learning.datasets.gaussian import Gaussian
@@ -21,6 +22,7 @@ from simbench.learning.operations import EvaluatePart, Gradient, Initial, Step
 from simbench.learning.optimizers.adamw import AdamW
 from simbench.learning.task import Task
 from simbench.network.topologies.instant import Instant
+from simbench.plan import plan
 from simbench.scenario import Scenario, Stop
 from simbench.seeds import generator
 from simbench.strategies.averaging import Averaging
@@ -74,6 +76,16 @@ def test_a_run_with_micro_batches_takes_the_time_and_the_samples_of_one_batch(st
         [each.loss for each in large.evaluations],
         rtol=1e-12,
     )
+
+
+def test_a_plan_tells_the_same_of_micro_batches_as_of_one_batch():
+    def planned(**sizes):
+        task = Task(model=Logistic(), data=Classification(), **sizes)
+        return plan(small_scenario(Averaging(), task=task), "law", 0, Memo(None), "")
+
+    small, large = planned(batch_size=2, accumulate=4), planned(batch_size=8)
+    assert small[:-2] == large[:-2]
+    assert small.seconds_per_round == pytest.approx(small.end_ns * 1e-9 * 4 * 8 / small.samples)
 
 
 # -- mixed precision
