@@ -115,7 +115,7 @@ class Simulation:
         bench = Bench(task, seed, num_workers, device, fingerprint)
         self._training = Training(self.graph, bench, optimizer)
         self._replicas: dict[int, dict[int, Recipe | None]] = {}
-        self._flops = task.step_flops
+        self._flops, overlap = task.step_flops, task.overlap
         self._begun_ns: dict[int, list[int]] = {}
         """When each node began its gradients, where that is to be accounted for."""
         fabric = Fabric(self.clock, scenario.network, self.num_nodes, seed=seed)
@@ -135,7 +135,7 @@ class Simulation:
             num_workers=num_workers,
             server=self.server,
             step_ns=self._begin_gradient,
-            backward_share=lambda rank: cluster.machine_of(rank).backward_share * task.overlap,
+            backward_share=lambda rank: cluster.machine_of(rank).backward_share * overlap,
             worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
             publish=self._publish,
             observe=observe or self._refuse_to_observe,

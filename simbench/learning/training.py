@@ -39,6 +39,8 @@ class Training:
         self._bench = bench
         self._optimizer = optimizer
         self._steps: dict[Optimizer, Step] = {}
+        self.steps_on_wholes = any(each.needs_whole for each in optimizer.transforms)
+        """Whether the task's optimiser can't step on pieces of a gradient one by one."""
         self._part = EvaluatePart(bench)
         self._evaluation = Evaluation(bench)
         self._items = (Item(0), Item(1))
@@ -74,11 +76,6 @@ class Training:
         if any(each.state_vectors for each in self._bench.task.gradient):
             after = self.graph.recipe(self._items[1], (both,), home=rank)
         return self._vector(self._items[0], (both,), (), rank), after
-
-    @property
-    def steps_on_wholes(self) -> bool:
-        """Whether the task's optimiser can't step on pieces of a gradient one by one."""
-        return any(each.needs_whole for each in self._optimizer.transforms)
 
     def fresh_state(self, home: int, after: Recipe | None = None) -> Recipe:
         """Return the state of any optimiser before its first step.
