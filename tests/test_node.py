@@ -307,6 +307,33 @@ def test_meetings_of_one_tag_follow_each_other_and_tags_do_not_meet(stage):
     assert simulation.world.meetings == {}
 
 
+# -- time
+
+
+def test_a_wait_ends_after_what_arrives_at_that_moment(stage):
+    log = []
+
+    def waiter(node):
+        over, news = node.wait(27), node.receive("news")
+        winner = yield from node.race(over, news)
+        log.append((winner is news, node.now_ns))
+        yield over
+        log.append((node.now_ns, over.value))
+        winner = yield from node.race(node.receive("news"), node.wait(5))
+        log.append((winner.value, node.now_ns))
+
+    def sender(node):
+        yield node.compute(20)
+        node.send(0, None, tag="news")
+
+    # The message arrives after 20 + 7.
+    simulation = stage(only(0, waiter, sender), **VECTOR)
+
+    assert log == [(True, 27), (27, None), (None, 32)]
+    # Who has lost a race waits no longer.
+    assert simulation.who_waits() == "every process has ended"
+
+
 # -- racing
 
 

@@ -19,8 +19,8 @@ class AsynchronousEASGD(Strategy):
 
     where every right-hand side is from before; other steps are local. The worker sends x, waits for
     c as it was when x arrived, and goes on; nobody waits for another worker. Equal workers in
-    lock-step take turns: the paper's round-robin. An update is one local step, so an exchange
-    brings ``period`` of them. Staleness counts the exchanges of others since the worker's last one.
+    lock-step take turns: the paper's round-robin. An update is one exchange, behind which are
+    ``period`` local steps. Staleness counts the exchanges of others since the worker's last one.
 
     With a ``momentum`` delta, a step looks ahead, as Nesterov's does (EAMSGD). lr is the rate of
     plain SGD, which the task's optimiser should then be; another one's step stands for -lr g:
@@ -76,19 +76,19 @@ class AsynchronousEASGD(Strategy):
         alpha = self._alpha(node)
         centre = node.initial_state().parameters
         last = dict.fromkeys(node.workers, 0)
-        for exchange in itertools.count():
+        for exchange in itertools.count(1):
             push = yield node.receive("push")
             node.send(push.sender, centre, tag="model")
             centre = node.mix(centre, push.body, weights=(1 - alpha, alpha))
-            staleness = exchange - last[push.sender]
-            last[push.sender] = exchange + 1
-            for update in range(1, self.period + 1):
-                node.publish(
-                    centre,
-                    exchange * self.period + update,
-                    contributor=push.sender,
-                    staleness=staleness,
-                )
+            staleness = exchange - 1 - last[push.sender]
+            last[push.sender] = exchange
+            node.publish(
+                centre,
+                exchange,
+                contributor=push.sender,
+                staleness=staleness,
+                batches=self.period,
+            )
 
     def _alpha(self, node: Node) -> float:
         return self.moving_rate or 0.9 / len(node.workers)
