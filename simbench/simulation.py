@@ -340,7 +340,7 @@ class Simulation:
         return is_due or self._is_last(progress, before, after)
 
     def _is_last(self, progress: int, before: int, after: int) -> bool:
-        stop, size = self.scenario.stop, self.scenario.task.batch_size
+        stop, size = self.scenario.stop, self.scenario.task.samples_per_step
         return progress == stop.updates or (
             stop.samples is not None and before * size < stop.samples <= after * size
         )
