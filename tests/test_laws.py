@@ -110,6 +110,16 @@ def test_schedule(schedule):
     testing.check_optimizer(SGD(schedule=(schedule,)))
 
 
+@pytest.mark.parametrize("aggregator", every("strategies.aggregator"))
+def test_aggregator(aggregator):
+    testing.check_aggregator(aggregator)
+
+
+@pytest.mark.parametrize("fault", every("faults"))
+def test_fault(fault):
+    testing.check_fault(fault)
+
+
 @pytest.mark.parametrize("jitter", every("cluster.machine.jitter"))
 def test_jitter(jitter):
     testing.check_jitter(jitter)

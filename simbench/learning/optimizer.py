@@ -56,6 +56,11 @@ class Optimizer(Spec, ABC):
         return self.state_vectors + sum(each.state_vectors for each in self.transforms)
 
     @property
+    def is_entrywise(self) -> bool:
+        """Whether an entry's step depends on that entry alone, so that vectors may be cut."""
+        return True
+
+    @property
     @abstractmethod
     def state_vectors(self) -> int:
         """How many numbers torch's optimiser remembers per parameter, from one step to the next."""
