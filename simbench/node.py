@@ -45,6 +45,8 @@ class Work(Event):
     def __init__(self, clock: Clock, num_buckets: int = 0) -> None:
         super().__init__(clock)
         self.process: Process | None = None
+        self.before: Value | None = None
+        """What the transformations of gradients remembered before it."""
         self.buckets = [Event(clock) for _ in range(num_buckets)]
         """What comes out on the way, in the order of coming out; each event's value is a piece."""
 
@@ -63,15 +65,27 @@ class Node:
         self._training = world.training
         self.processor = Processor(world.clock, rank, world.worked)
         self._steps_begun = 0
+        self._gradient_memory: Value | None = None
         self._meetings_joined: Counter[tuple[str, tuple[int, ...]]] = Counter()
 
     # -- who is there
 
     @property
     def server(self) -> int:
-        """The server's rank."""
-        assert self._world.server is not None, "this strategy has no server"
-        return self._world.server
+        """The server's rank, where there is one alone."""
+        count = len(self.servers)
+        assert count == 1, f"this strategy has {f'{count} servers' if count else 'no server'}"
+        return self.servers[0]
+
+    @property
+    def servers(self) -> tuple[int, ...]:
+        """The ranks of the strategy's servers, in their order; none if it has none."""
+        return self._world.server_ranks
+
+    @property
+    def num_samples(self) -> int:
+        """How many samples this worker has of its own; 1 each where data never end."""
+        return self._training.shard_samples(self.rank)
 
     @property
     def entry_bytes(self) -> int:
@@ -114,10 +128,12 @@ class Node:
                 pass goes, its end first; a vector that fits into one is one, at the end.
             add_to: what the gradient is added to, as earlier batches' are; nothing if None.
         """
-        recipe, duration_ns = self._next_gradient(parameters)
+        recipe, memory, duration_ns = self._next_gradient(parameters)
         if add_to is not None:
             recipe = self._training.mix([self._own(add_to), recipe], (1.0, 1.0), self.rank)
-        return self._work(duration_ns, self.hold(recipe), self._buckets(recipe, bucket_bytes))
+        buckets = self._buckets(recipe, bucket_bytes)
+        share = self._world.backward_share(self.rank)
+        return self._work(duration_ns, self.hold(recipe), memory, buckets, share)
 
     def compute_step(self, state: State, *, bucket_bytes: int | None = None) -> Work:
         """Compute the next gradient and take the optimiser's step; the event's value is the state.
@@ -125,10 +141,12 @@ class Node:
         The step is taken on each bucket as it comes out, and ``buckets`` hand out the new
         parameters as those of ``compute_gradient`` do the gradient.
         """
-        gradient, duration_ns = self._next_gradient(state.parameters)
+        gradient, memory, duration_ns = self._next_gradient(state.parameters)
         stepped = self._stepped(state, gradient)
         buckets = self._buckets(stepped.parameters.recipe, bucket_bytes)
-        return self._work(duration_ns, stepped, buckets)
+        whole = self._training.steps_on_wholes
+        share = 0.0 if whole else self._world.backward_share(self.rank)
+        return self._work(duration_ns, stepped, memory, buckets, share)
 
     def loss_of_next_batch(self, parameters: Value) -> Value:
         """Return the loss at ``parameters`` of the batch that the next gradient will be of.
@@ -139,14 +157,18 @@ class Node:
 
     def compute(self, duration_ns: int) -> Work:
         """Keep this node's processor busy for ``duration_ns``; the event's value is None."""
-        return self._work(duration_ns, None)
+        return self._work(duration_ns, None, self._gradient_memory)
 
-    def _next_gradient(self, parameters: Value) -> tuple[Recipe, int]:
-        """Return the gradient of the next batch and the time that it takes."""
+    def _next_gradient(self, parameters: Value) -> tuple[Recipe, Value | None, int]:
+        """Return the next batch's gradient, what its transformations remember, and its time."""
         step = self._steps_begun
         self._steps_begun += 1
-        recipe = self._training.gradient(self._own(parameters), self.rank, step)
-        return recipe, self._world.step_ns(self.rank, step)
+        point = self._own(parameters)
+        before = None if self._gradient_memory is None else self._gradient_memory.recipe
+        recipe = self._training.gradient(point, self.rank, step)
+        recipe, after = self._training.transformed(recipe, point, before, self.rank, step)
+        memory = None if after is None else self.hold(after)
+        return recipe, memory, self._world.step_ns(self.rank, step)
 
     def _buckets(self, vector: Recipe, bucket_bytes: int | None) -> list[Recipe]:
         if bucket_bytes is None:
@@ -154,10 +176,15 @@ class Node:
         return self._training.cut(vector, bucket_bytes, self.rank)[::-1]
 
     def _work(
-        self, duration_ns: int, value: Value | State | None, pieces: Sequence[Recipe] = ()
+        self,
+        duration_ns: int,
+        value: Value | State | None,
+        memory: Value | None,
+        pieces: Sequence[Recipe] = (),
+        share: float = 0.0,
     ) -> Work:
         work = Work(self._clock, len(pieces))
-        share = self._world.backward_share(self.rank)
+        work.before, self._gradient_memory = self._gradient_memory, memory
         times_ns = out_ns(duration_ns, share, [piece.num_bytes for piece in pieces])
         releases = [
             # Until then, whoever looks for what is live finds the whole.
@@ -177,11 +204,12 @@ class Node:
         *,
         version: int = 0,
         number: float | None = None,
-    ) -> None:
-        """Send Values to node ``to``; the message has the size of what it carries.
+    ) -> Event:
+        """Send Values to node ``to``; the event is their arrival, which a sender may wait for.
 
-        Its ``version`` says what it is about, as the strategy counts it, and costs no bytes. A
-        ``number`` that the strategy knows without training goes along, as 8 bytes.
+        The message has the size of what it carries. Its ``version`` says what it is about, as the
+        strategy counts it, and costs no bytes. A ``number`` that the strategy knows without
+        training goes along, as 8 bytes.
         """
         world = self._world
         values = [body] if isinstance(body, Value) else list(body or ())
@@ -190,6 +218,7 @@ class Node:
         size = sum(value.num_bytes for value in values) + (0 if number is None else 8)
         num_bytes = size if to != self.rank else 0
         serial = world.post(self.rank, to, tag, num_bytes)
+        arrival = Event(self._clock)
 
         def deliver(_: Event) -> None:
             world.arrivals[serial] = self._clock.now_ns
@@ -197,13 +226,14 @@ class Node:
             content = held[0] if isinstance(body, Value) else tuple(held)
             world.mailboxes[to].put(Mail(self.rank, tag, content, version, number or 0.0))
 
+        assert arrival.callbacks is not None
+        arrival.callbacks.append(deliver)
+
         def arrive() -> None:
-            arrival = Event(self._clock)
-            assert arrival.callbacks is not None
-            arrival.callbacks.append(deliver)
             self._clock.ready(arrival, None, receiver=to, sender=self.rank, number=serial)
 
         world.carrier.carry(self.rank, to, num_bytes, arrive)
+        return arrival
 
     def receive(
         self, tag: str | None = None, sender: int | None = None, *, newer_than: int | None = None
@@ -268,7 +298,7 @@ class Node:
         At the same instant the clock's order decides, in which work is a message to oneself; of
         words that were done before the call, the first in it wins. Work that is undone stops and
         leaves the processor free; mail that had been handed out goes back to the mailbox's front; a
-        ``wait`` goes on.
+        ``wait`` goes on, and so does what is under way to another node.
         """
         yield self._clock.any_of(words)
         winner = next(word for word in words if word.processed)
@@ -286,6 +316,8 @@ class Node:
             self.mailbox.undo(word)
         elif isinstance(word, Work) and word.process is not None and word.process.is_alive:
             word.process.interrupt()
+            # Its gradient is never used: what it would have left behind isn't, either.
+            self._gradient_memory = word.before
 
     # -- the model
 
@@ -294,10 +326,15 @@ class Node:
         parameters, optimizer = self._training.initial(self.rank)
         return State(self.hold(parameters), self.hold(optimizer))
 
-    def fresh_state(self, parameters: Value) -> State:
-        """Return ``parameters`` with an optimiser that hasn't stepped."""
+    def fresh_state(self, parameters: Value, after: State | None = None) -> State:
+        """Return ``parameters`` with an optimiser that hasn't stepped.
+
+        With ``after``, one that has forgotten what it had there, but for where the task's schedule
+        of learning rates stands.
+        """
         self._own(parameters)
-        return State(parameters, self.hold(self._training.fresh_state(self.rank)))
+        before = None if after is None else self._own(after.optimizer)
+        return State(parameters, self.hold(self._training.fresh_state(self.rank, before)))
 
     def step(self, state: State, gradient: Value, optimizer: Optimizer | None = None) -> State:
         """Return the state after one step of an optimiser, by default that of the task.
@@ -320,6 +357,11 @@ class Node:
         what is left over.
         """
         pieces = self._training.cut(self._own(vector), piece_bytes, self.rank)
+        return [self.hold(piece) for piece in pieces]
+
+    def split(self, vector: Value, num_pieces: int) -> list[Value]:
+        """Return ``num_pieces`` pieces of ``vector``, as equal as can be, in its order."""
+        pieces = self._training.split(self._own(vector), num_pieces, self.rank)
         return [self.hold(piece) for piece in pieces]
 
     def paste(self, pieces: Sequence[Value]) -> Value:
@@ -393,7 +435,8 @@ class Node:
 
         Where the strategy counts steps, workers publish replicas: they are averaged at equal
         progress, when the last worker has published its own. What a server publishes is the model
-        itself. Where updates are counted without a server, each worker publishes its replica
+        itself; of several servers, each publishes its piece, and they are pasted at equal progress.
+        Where updates are counted without a server, each worker publishes its replica
         whenever it changes, and nobody knows ``progress``: an update is a replica that trained, and
         the mean of all workers' latest replicas is the model.
 

@@ -7,6 +7,7 @@ What lies behind the stop is cancelled.
 
 import functools
 import gc
+import itertools
 import json
 import math
 import sys
@@ -24,6 +25,7 @@ from simbench.execution.memo import Memo
 from simbench.execution.values import PENDING, Graph, Recipe, Value, in_order
 from simbench.influence import Influence
 from simbench.learning.operations import Bench
+from simbench.learning.privacy import spent
 from simbench.learning.training import Training
 from simbench.network.fabric import Fabric
 from simbench.node import Node
@@ -72,6 +74,14 @@ class _Version(NamedTuple):
     """What the rest of the run rests on, if it may be kept."""
 
 
+class _Piece(NamedTuple):
+    """What one of several servers has published."""
+
+    recipe: Recipe | None
+    contributor: int | None
+    staleness: int
+
+
 class _Settled(NamedTuple):
     version: _Version
     loss: float
@@ -108,19 +118,27 @@ class Simulation:
         self.end_ns = 0
         self.clock_s = 0.0
         task, cluster, num_workers = scenario.task, scenario.cluster, scenario.cluster.nodes
-        place = self.strategy.server_place
-        self.server = num_workers if place == "own_machine" else place
+        beyond = itertools.count(num_workers)
+        self.servers = tuple(
+            next(beyond) if place == "own_machine" else place
+            for place in self.strategy.server_places
+        )
         self.num_nodes = num_workers + scenario.num_servers(self.strategy)
         rate = self.strategy.learning_rate
         optimizer = task.optimizer.model_copy(update={"learning_rate": rate} if rate else {})
         self.learning_rate = optimizer.learning_rate
         weights = scenario.shard_weights
         bench = Bench(task, seed, num_workers, device, fingerprint, weights)
-        self._training = Training(self.graph, bench, optimizer)
+        self._bench = bench
+        self._training = Training(self.graph, bench, optimizer, scenario.faults)
         self._replicas: dict[int, dict[int, Recipe | None]] = {}
+        self._pieces: dict[int, dict[int, _Piece]] = {}
         self._batches = [0]
         """Of all nodes together, behind each version."""
-        flops = task.step_flops
+        flops, overlap = task.step_flops, task.overlap
+        self._flops = flops
+        self._begun_ns: dict[int, list[int]] = {}
+        """When each node began its gradients, where that is to be accounted for."""
         fabric = Fabric(self.clock, scenario.network, self.num_nodes, seed=seed)
         carrier = scenario.network.transport.carrier(fabric, seed)
         # Where nothing goes wrong, nothing has to be looked after.
@@ -136,10 +154,10 @@ class Simulation:
             training=self._training,
             seed=seed,
             num_workers=num_workers,
-            server=self.server,
-            step_ns=lambda rank, step: cluster.step_ns(flops, seed, rank, step),
+            server_ranks=self.servers,
+            step_ns=self._begin_gradient,
             usual_step_ns=functools.cache(lambda rank: cluster.usual_step_ns(flops, seed, rank)),
-            backward_share=lambda rank: cluster.machine_of(rank).backward_share,
+            backward_share=lambda rank: cluster.machine_of(rank).backward_share * overlap,
             worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
             publish=self._publish,
             observe=observe or self._refuse_to_observe,
@@ -155,8 +173,29 @@ class Simulation:
             self._let_go_wrong(self.surroundings)
         for rank in range(num_workers):
             self.clock.process(self.strategy.work(self.nodes[rank]))
-        if self.server is not None:
-            self.clock.process(self.strategy.serve(self.nodes[self.server]))
+        for rank in self.servers:
+            self.clock.process(self.strategy.serve(self.nodes[rank]))
+
+    def _begin_gradient(self, rank: int, step: int) -> int:
+        """Return the time that node ``rank``'s gradient number ``step`` takes from now on."""
+        if self.scenario.task.privacy is not None:
+            self._begun_ns.setdefault(rank, []).append(self.clock.now_ns)
+        return self.scenario.cluster.step_ns(self._flops, self.seed, rank, step)
+
+    def privacy_spent(self, end_ns: int) -> dict[str, Any]:
+        """Return what the node that computed most has spent of its samples' privacy by then."""
+        task = self.scenario.task
+        assert task.privacy is not None
+        steps = max(sum(begun < end_ns for begun in each) for each in self._begun_ns.values())
+        size = task.smallest_shard(self._bench.shares)
+        rate = None if size is None else task.samples_per_step / size
+        return {
+            "epsilon": None if rate is None else spent(task.privacy, rate, steps),
+            "delta": task.privacy.delta,
+            "noise_multiplier": task.privacy.noise_multiplier,
+            "sampling_rate": rate,
+            "steps": steps,
+        }
 
     def _let_go_wrong(self, surroundings: Surroundings) -> None:
         """Start the conditions: what holds at 0 holds before anybody begins to work."""
@@ -168,7 +207,7 @@ class Simulation:
 
     def samples(self, progress: int) -> int:
         """Return the samples behind version ``progress``, none that was dropped among them."""
-        return self._batches[progress] * self.scenario.task.batch_size
+        return self._batches[progress] * self.scenario.task.samples_per_step
 
     def advance(self) -> bool:
         """Run the clock to the next version that is to be evaluated; False if none comes."""
@@ -255,13 +294,18 @@ class Simulation:
         if self.ended_by is not None:
             return
         per_count = self.strategy.batches_per_count(self.world.num_workers)
-        if self.strategy.counts == "steps" and rank != self.server:
+        if self.strategy.counts == "steps" and rank not in self.servers:
             assert progress is not None, "each worker counts its steps"
             assert batches is None, "a step is as many batches as any other"
             self._publish_replica(rank, model.recipe, progress, per_count)
             return
+        if len(self.servers) > 1:
+            assert progress is not None, "each server counts"
+            assert batches is None, "servers that share a model don't know of each other's pushes"
+            self._publish_piece(rank, progress, model.recipe, contributor, staleness)
+            return
         batches = per_count if batches is None else batches
-        if self.server is not None:
+        if self.servers:
             # What a server publishes is the model itself.
             self._add_version(progress, [model.recipe], batches, contributor, staleness)
             return
@@ -307,6 +351,32 @@ class Simulation:
             self.ended_by = "updates" if progress == stop.updates else "samples"
             self.end_ns = now_ns
 
+    def _publish_piece(
+        self, rank: int, progress: int, recipe: Recipe, contributor: int | None, staleness: int
+    ) -> None:
+        """Take one server's piece of a version of the model: the last one makes the version.
+
+        It is the push of a worker if that is so of each piece, and as stale as the stalest.
+        """
+        batches = self.strategy.batches_per_count(self.world.num_workers)
+        wanted = self._is_evaluated(progress, (progress - 1) * batches, progress * batches)
+        pieces = self._pieces.setdefault(progress, {})
+        pieces[rank] = _Piece(recipe if wanted else None, contributor, staleness)
+        if len(pieces) < len(self.servers):
+            return
+        del self._pieces[progress]
+        ordered = [pieces[server] for server in self.servers]
+        recipes = [each.recipe for each in ordered if each.recipe is not None]
+        whole = self._training.paste(recipes, self.servers[0]) if recipes else None
+        contributors = {each.contributor for each in ordered}
+        self._add_version(
+            progress,
+            [whole],
+            batches,
+            contributors.pop() if len(contributors) == 1 else None,
+            max(each.staleness for each in ordered),
+        )
+
     def _is_evaluated(self, progress: int, before: int, after: int) -> bool:
         """Whether this version is, which took the batches from ``before`` to ``after``."""
         every = self.scenario.evaluate_every
@@ -318,7 +388,7 @@ class Simulation:
         return is_due or self._is_last(progress, before, after)
 
     def _is_last(self, progress: int, before: int, after: int) -> bool:
-        stop, size = self.scenario.stop, self.scenario.task.batch_size
+        stop, size = self.scenario.stop, self.scenario.task.samples_per_step
         return progress == stop.updates or (
             stop.samples is not None and before * size < stop.samples <= after * size
         )
@@ -333,7 +403,8 @@ class Simulation:
                 self.world.num_unread,
                 self.world.payload_bytes,
                 self._training.evaluation(parameters),
-                frozenset(self._live() if self._notes_live else ()),
+                # What goes on piece by piece is worked out from the wholes.
+                frozenset(map(self._training.source, self._live()) if self._notes_live else ()),
             )
         )
 
@@ -342,7 +413,9 @@ class Simulation:
         yield from self.graph.live()
         for replicas in self._replicas.values():
             yield from (recipe for recipe in replicas.values() if recipe)
-        if self.server is None and self.strategy.counts == "updates":
+        for pieces in self._pieces.values():
+            yield from (piece.recipe for piece in pieces.values() if piece.recipe)
+        if not self.servers and self.strategy.counts == "updates":
             yield from self._latest
         for meeting in self.world.meetings.values():
             yield from meeting.joined.values()
@@ -551,7 +624,7 @@ def _outcome(
         "seed": simulation.seed,
         "learning_rate": simulation.learning_rate,
         "machines": simulation.num_nodes,
-        "server": simulation.server,
+        "servers": list(simulation.servers),
         "stopped_by": stopped_by,
         "stuck": simulation.who_waits() if stopped_by == "stuck" else None,
         "end_ns": end_ns,
@@ -567,6 +640,8 @@ def _outcome(
         "unread_messages": last.version.num_unread if by_loss else simulation.world.num_unread,
         "parameters_sha256": last.parameters_sha256,
     }
+    if simulation.scenario.task.privacy is not None:
+        summary["privacy"] = simulation.privacy_spent(end_ns)
     if simulation.scenario.conditions:
         summary |= _what_it_cost(events)
     clock_s = simulation.clock_s + time.thread_time() - begun_s

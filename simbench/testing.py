@@ -8,6 +8,7 @@ None of them needs pytest. ``small_scenarios`` draws random worlds with Hypothes
 """
 
 import itertools
+import math
 from collections.abc import Generator
 from typing import Any
 
@@ -31,15 +32,19 @@ from simbench.condition import Condition
 from simbench.damping import Damping
 from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
+from simbench.learning.aggregator import Aggregate, Aggregator
 from simbench.learning.dataset import Dataset, Samples
 from simbench.learning.datasets.gaussian import Gaussian
+from simbench.learning.fault import Fault
 from simbench.learning.model import Model
 from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.operations import Bench, Gradient, Initial, Step
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.optimizers.sgd import SGD
+from simbench.learning.schedule import Schedule
 from simbench.learning.sharding import Listing, Sharding
 from simbench.learning.task import Task
+from simbench.learning.transform import Transform
 from simbench.network import collective_laws
 from simbench.network.collective import Collective
 from simbench.network.fabric import Fabric
@@ -52,6 +57,8 @@ from simbench.network.transport import Transport
 from simbench.scenario import Scenario, Stop
 from simbench.seeds import generator
 from simbench.simulation import NoNumbersError, Outcome, Simulation, simulate
+from simbench.strategies.averaging import Averaging
+from simbench.strategies.parameter_server import ParameterServer
 from simbench.strategy import Strategy
 
 MS = 10**6
@@ -295,15 +302,107 @@ def check_optimizer(optimizer: Optimizer) -> None:
     assert (once[0] @ once[0]) < start @ start, "a small step along -x must shorten x"
     kept = {name: each.clone() for name, each in once[1].items()}
     as_long = [each for each in once[1].values() if each.numel() == start.numel()]
-    assert len(as_long) == optimizer.state_vectors, "it remembers as much as it says"
+    assert len(as_long) == optimizer.memory_vectors, "it remembers as much as it says"
     twice = step(once[0], once[1], once[0])
     assert all(torch.equal(kept[name], each) for name, each in once[1].items()), "state changed"
+    if optimizer.transforms or optimizer.schedule:
+        return
     parameter = torch.nn.Parameter(start.clone())
     plain = optimizer.build([parameter])
     for _ in range(2):
         parameter.grad = parameter.detach().clone()
         plain.step()
     assert torch.equal(twice[0], parameter.detach()), "two steps differ from torch's own two"
+
+
+def check_transform(transform: Transform) -> None:
+    """Check that a transformation is pure, and that its memory is as large as it says."""
+    x, first, second = torch.randn(3, 50, generator=_dice(0))
+
+    def apply(gradient: torch.Tensor, memory: dict[str, torch.Tensor], step: int) -> Any:
+        draw = generator(0, "law", 0, step) if transform.draws else None
+        return transform.apply(gradient, x, memory, draw)
+
+    kept = [x.clone(), first.clone(), second.clone()]
+    once, memory = apply(first, {}, 0)
+    assert once.shape == x.shape, "what comes out is as long as what goes in"
+    assert once.dtype == x.dtype, "and of the same type"
+    assert torch.isfinite(once).all()
+    vectors = [each for each in memory.values() if each.numel() == x.numel()]
+    assert len(vectors) == transform.state_vectors, "it remembers as much as it says"
+    remembered = {name: each.clone() for name, each in memory.items()}
+    twice, _ = apply(second, memory, 1)
+    assert all(map(torch.equal, kept, [x, first, second])), "inputs must not change"
+    assert all(torch.equal(each, memory[name]) for name, each in remembered.items()), (
+        "what it remembered must not change"
+    )
+    assert torch.equal(twice, apply(second, memory, 1)[0]), "the same again must be the same bits"
+    assert torch.equal(once, apply(first, {}, 0)[0]), "nothing may stay with it"
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """Check that factors are finite and not negative, at each of its steps and in any order."""
+    last = 10_000 if schedule.duration is None else schedule.duration
+    steps = sorted({round(last * share / 50) for share in range(51)})
+    for num_workers in (1, 8):
+        factors = [schedule.factor_at(step, num_workers) for step in steps]
+        assert all(math.isfinite(factor) and factor >= 0 for factor in factors), (
+            "a learning rate is a finite number that isn't negative"
+        )
+        again = [schedule.factor_at(step, num_workers) for step in reversed(steps)]
+        assert again == factors[::-1], "a factor depends on the step alone"
+
+
+def check_aggregator(aggregator: Aggregator, num_vectors: int = 7) -> None:
+    """Check that it is pure, treats workers alike, and stays among what they bring.
+
+    It moves along with the vectors, and works on pieces of them if it says so.
+    """
+    aggregator.check("aggregator", num_vectors)
+    vectors = torch.randn((num_vectors, 6), generator=_dice(3), dtype=torch.float64)
+    samples = torch.arange(1.0, num_vectors + 1)
+    kept = vectors.clone()
+    result = _aggregated(aggregator, vectors, samples)
+    assert torch.equal(vectors, kept), "an operation must not change its inputs"
+    assert torch.equal(result, _aggregated(aggregator, vectors, samples)), "it must be repeatable"
+    order = torch.randperm(num_vectors, generator=_dice(4))
+
+    def check_same(other: torch.Tensor, what: str) -> None:
+        assert torch.allclose(result, other, rtol=1e-12, atol=1e-12), what
+
+    check_same(_aggregated(aggregator, vectors[order], samples[order]), "the order must not matter")
+    check_same(_aggregated(aggregator, vectors + 3, samples) - 3, "it must move with the vectors")
+    if not aggregator.reads_samples:
+        check_same(_aggregated(aggregator, vectors, samples[order]), "it does read samples")
+    low, high = vectors.min(dim=0).values - 1e-12, vectors.max(dim=0).values + 1e-12
+    assert ((low <= result) & (result <= high)).all(), "it must stay among the vectors"
+    if aggregator.is_entrywise:
+        pieces = [_aggregated(aggregator, vectors[:, cut], samples) for cut in ([0], slice(1, 6))]
+        check_same(torch.cat(pieces), "a piece of the result must need those pieces alone")
+
+
+def _aggregated(
+    aggregator: Aggregator, vectors: torch.Tensor, samples: torch.Tensor
+) -> torch.Tensor:
+    weights = aggregator.weights(samples.tolist())
+    if weights is None:
+        return Aggregate(aggregator)(*vectors)
+    return torch.tensor(weights, dtype=vectors.dtype) @ vectors
+
+
+def check_fault(fault: Fault) -> None:
+    """Check that it changes what is computed but no time, alike each time and in each strategy."""
+    changes: dict[str, Any] = {"stop": Stop(updates=fault.age + 4), "evaluate_every": 1}
+    honest = run(small_scenario(Averaging(), **changes))
+    changes["faults"] = (fault.model_copy(update={"nodes": (1,)}),)
+    faulty = run(small_scenario(Averaging(), **changes))
+    again = run(small_scenario(Averaging(), **changes), num_threads=3)
+    assert again.evaluations == faulty.evaluations, "the same steps must be as wrong again"
+    assert faulty.updates == honest.updates, "the clock must see nothing of it"
+    assert faulty.summary["parameters_sha256"] != honest.summary["parameters_sha256"], "no effect"
+    server = run(small_scenario(ParameterServer(combine="gradients"), **changes))
+    for one, other in zip(faulty.evaluations, server.evaluations, strict=True):
+        assert abs(one.loss - other.loss) <= 1e-9 * one.loss, "each strategy must meet the same"
 
 
 def check_jitter(jitter: Jitter) -> None:
