@@ -33,6 +33,7 @@ from simbench.network.topologies.star import Star
 from simbench.network.topology import Topology
 from simbench.network.transport import Transport
 from simbench.peer_graph import PeerGraph
+from simbench.policy import Policy
 from simbench.report.quantities import join, show_size
 from simbench.seeds import generator
 from simbench.spec import OneOf, Spec, dump_by_contents, misfit
@@ -42,6 +43,7 @@ from simbench.units import PositiveNanoseconds
 CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "strategies": ("simbench.strategies", Strategy),
     "strategies.graph": ("simbench.peer_graphs", PeerGraph),
+    "strategies.on_failure": ("simbench.policies", Policy),
     "task.model": ("simbench.learning.models", Model),
     "task.data": ("simbench.learning.datasets", Dataset),
     "task.optimizer": ("simbench.learning.optimizers", Optimizer),

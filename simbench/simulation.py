@@ -23,8 +23,10 @@ from simbench.execution.values import PENDING, Graph, Recipe, Value, in_order
 from simbench.influence import Influence
 from simbench.learning.operations import Bench
 from simbench.learning.training import Training
+from simbench.membership import Membership
 from simbench.network.fabric import Fabric
 from simbench.node import Node
+from simbench.recovery import Recovery
 from simbench.records import Evaluation, Happening, Message, Span, Update
 from simbench.scenario import Scenario
 from simbench.spec import dump_by_contents
@@ -61,6 +63,7 @@ class _Version(NamedTuple):
 
     progress: int
     time_ns: int
+    samples: int
     num_updates: int
     num_messages: int
     num_unread: int
@@ -108,12 +111,15 @@ class Simulation:
         place = self.strategy.server_place
         self.server = num_workers if place == "own_machine" else place
         self.num_nodes = num_workers + scenario.num_servers(self.strategy)
+        self._batches_per_count = self.strategy.batches_per_count(num_workers)
         rate = self.strategy.learning_rate
         optimizer = task.optimizer.model_copy(update={"learning_rate": rate} if rate else {})
         self.learning_rate = optimizer.learning_rate
         bench = Bench(task, seed, num_workers, device, fingerprint)
         self._training = Training(self.graph, bench, optimizer)
         self._replicas: dict[int, dict[int, Recipe | None]] = {}
+        self._batches = [0]
+        """Workers' batches behind each version that was published."""
         flops = task.step_flops
         fabric = Fabric(self.clock, scenario.network, self.num_nodes, seed=seed)
         carrier = scenario.network.transport.carrier(fabric, seed)
@@ -136,12 +142,26 @@ class Simulation:
             worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
             publish=self._publish,
             observe=observe or self._refuse_to_observe,
+            membership=Membership(num_workers),
         )
         self.nodes = [Node(self.world, rank) for rank in range(self.num_nodes)]
         initial, _ = self._training.initial(0)
         self._note_version(0, initial)
         if self.surroundings is not None:
             self._let_go_wrong(self.surroundings)
+        self.recovery = None
+        if self.strategy.on_failure.goes_on:
+            self.recovery = Recovery(
+                self.strategy.on_failure,
+                self.world,
+                self.nodes,
+                self.surroundings,
+                work=self.strategy.work,
+                serve=self.strategy.serve,
+                left=self._forget_replicas,
+                went_back=self._replicas.clear,
+            )
+            return
         for rank in range(num_workers):
             self.clock.process(self.strategy.work(self.nodes[rank]))
         if self.server is not None:
@@ -156,9 +176,13 @@ class Simulation:
             self.clock.process(condition.play(influence))
 
     def samples(self, progress: int) -> int:
-        """Return the training samples behind ``progress``, none that was dropped among them."""
-        per_count = self.strategy.batches_per_count(self.scenario.cluster.nodes)
-        return progress * per_count * self.scenario.task.batch_size
+        """Return the training samples behind ``progress``, none that was dropped among them.
+
+        What isn't published yet is taken to rest on as many as always.
+        """
+        published = min(progress, len(self._batches) - 1)
+        batches = self._batches[published] + (progress - published) * self._batches_per_count
+        return batches * self.scenario.task.batch_size
 
     def advance(self) -> bool:
         """Run the clock to the next version that is to be evaluated; False if none comes."""
@@ -208,10 +232,12 @@ class Simulation:
         ]
         work = [*self.work, *unfinished]
         around = self.surroundings
+        dropped = self.world.dropped
+        ended = [m._replace(arrived_ns=dropped.get(m.number, m.arrived_ns)) for m in messages]
         tiles = spans(
             self.num_nodes,
             work,
-            messages,
+            ended,
             end_ns,
             down=around.down_until(end_ns) if around else (),
             standstills=around.deliveries.standstills_until(end_ns) if around else (),
@@ -225,18 +251,28 @@ class Simulation:
             for node in self.nodes
             for reader in node.mailbox.readers
         ]
-        for (tag, _, _), meeting in self.world.meetings.items():
+        for meeting in self.world.meetings.values():
+            absent = meeting.absent(self.world.membership)
             waiting += [
-                f"node {rank} for nodes {meeting.absent} to join {tag!r}" for rank in meeting.joined
+                f"node {rank} for nodes {absent} to join {meeting.tag!r}" for rank in meeting.joined
             ]
+        if not self.world.membership.members:
+            waiting.append("every worker has left")
         if self.surroundings is not None:
             waiting += self.surroundings.complaints()
         return "; ".join(waiting) or "every process has ended"
 
     def _publish(
-        self, rank: int, model: Value, progress: int, contributor: int | None, staleness: int
+        self,
+        rank: int,
+        model: Value,
+        progress: int,
+        contributor: int | None,
+        staleness: int,
+        batches: int | None,
     ) -> None:
-        if self.ended_by is not None:
+        # What is done again after a failure was published before.
+        if self.ended_by is not None or progress < len(self._batches):
             return
         wanted = self._is_evaluated(progress)
         recipe = model.recipe
@@ -244,21 +280,59 @@ class Simulation:
         is_replica = rank != self.server and self.strategy.counts == "steps"
         if is_replica:
             replicas = self._replicas.setdefault(progress, {})
-            # A replica that won't be evaluated must not be kept alive.
-            replicas[rank] = recipe if wanted else None
-            if len(replicas) < self.world.num_workers:
-                return
-            del self._replicas[progress]
+            # A replica that won't be evaluated must not be kept alive. How many samples there are
+            # isn't known before all have published, unless nobody ever leaves.
+            unsure = self.recovery is not None and self.scenario.stop.samples is not None
+            replicas[rank] = recipe if wanted or unsure else None
+            self._join_replicas(progress)
+            return
+        self._note_update(progress, recipe, contributor, staleness, batches)
+
+    def _join_replicas(self, progress: int) -> None:
+        """Publish the mean of the replicas of ``progress``, if all are there."""
+        replicas = self._replicas[progress]
+        everybody = self.world.num_workers
+        if self.recovery is not None:
+            membership = self.world.membership
+            taking_part = [r for r in membership.members if membership.takes_part(r, progress)]
+            everybody = len(taking_part)
+        if len(replicas) < max(1, everybody):
+            return
+        del self._replicas[progress]
+        ordered = [replicas[rank] for rank in sorted(replicas)]
+        kept = [each for each in ordered if each is not None]
+        recipe = self._training.mix(kept, None, 0) if kept else None
+        batches = self._batches_per_count * len(replicas) // self.world.num_workers
+        self._note_update(progress, recipe, None, 0, batches)
+
+    def _forget_replicas(self, rank: int) -> None:
+        """Wait for ``rank`` no longer, which has left."""
+        for progress in sorted(self._replicas):
+            self._replicas[progress].pop(rank, None)
+            self._join_replicas(progress)
+
+    def _note_update(
+        self,
+        progress: int,
+        recipe: Recipe | None,
+        contributor: int | None,
+        staleness: int,
+        batches: int | None,
+    ) -> None:
+        if self.ended_by is not None:
+            return
         now_ns = self.clock.now_ns
+        more = self._batches_per_count if batches is None else batches
+        # Of versions that all who had them left with, nothing came.
+        self._batches += [self._batches[-1]] * (progress - len(self._batches))
+        self._batches.append(self._batches[-1] + more)
         self.updates.append(Update(self.name, self.seed, progress, now_ns, contributor, staleness))
-        if wanted:
-            if is_replica:
-                ordered = [replicas[rank] for rank in sorted(replicas)]
-                recipe = self._training.mix([each for each in ordered if each], None, 0)
+        if recipe is not None and self._is_evaluated(progress):
             self._note_version(progress, recipe)
         if self._is_last(progress):
             stop = self.scenario.stop
-            self.ended_by = "updates" if progress == stop.updates else "samples"
+            by_updates = stop.updates is not None and progress >= stop.updates
+            self.ended_by = "updates" if by_updates else "samples"
             self.end_ns = now_ns
 
     def _is_evaluated(self, progress: int) -> bool:
@@ -269,7 +343,7 @@ class Simulation:
 
     def _is_last(self, progress: int) -> bool:
         stop = self.scenario.stop
-        return progress == stop.updates or (
+        return (stop.updates is not None and progress >= stop.updates) or (
             stop.samples is not None
             and self.samples(progress) >= stop.samples > self.samples(progress - 1)
         )
@@ -279,6 +353,7 @@ class Simulation:
             _Version(
                 progress,
                 self.clock.now_ns,
+                self.samples(progress),
                 len(self.updates),
                 len(self.world.messages),
                 self.world.num_unread,
@@ -294,6 +369,8 @@ class Simulation:
         for replicas in self._replicas.values():
             yield from (recipe for recipe in replicas.values() if recipe)
         for meeting in self.world.meetings.values():
+            yield from meeting.joined.values()
+        for meeting in self.world.running:
             yield from meeting.joined.values()
 
     def _refuse_to_observe(self, recipe: Recipe) -> Any:
@@ -460,7 +537,7 @@ def _row(simulation: Simulation, settled: _Settled) -> Evaluation:
         simulation.seed,
         version.progress,
         version.time_ns,
-        simulation.samples(version.progress),
+        version.samples,
         version.payload_bytes,
         settled.loss,
     )
@@ -505,6 +582,8 @@ def _outcome(
     }
     if simulation.scenario.conditions:
         summary |= _what_it_cost(events)
+    if simulation.recovery is not None:
+        summary |= simulation.recovery.sum_up(events, end_ns)
     clock_s = simulation.clock_s + time.thread_time() - begun_s
     return Outcome(evaluations, updates, messages, tiles, events, summary, known, clock_s)
 

@@ -65,7 +65,12 @@ class Training:
         both = self.graph.recipe(self._steps[chosen], (parameters, state, gradient), home=home)
         return (
             self._vector(self._items[0], (both,), (), home),
-            self.graph.recipe(self._items[1], (both,), home=home),
+            self.graph.recipe(
+                self._items[1],
+                (both,),
+                num_bytes=chosen.state_vectors * self.vector_bytes,
+                home=home,
+            ),
         )
 
     def mix(self, vectors: Sequence[Recipe], weights: Sequence[float] | None, home: int) -> Recipe:

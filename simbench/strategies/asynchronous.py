@@ -1,6 +1,5 @@
 """Asynchronous training behind one server: nobody waits for another worker."""
 
-import itertools
 from typing import ClassVar, Literal
 
 from simbench.node import Node, Steps
@@ -25,6 +24,7 @@ class Asynchronous(Strategy):
     """``own_machine``, or the rank of the worker whose machine and link it shares."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "updates"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> ServerPlace:
@@ -42,13 +42,16 @@ class Asynchronous(Strategy):
             state = stepped.with_parameters(model.body)
 
     def serve(self, node: Node) -> Steps:
-        """Add what arrives, in order of arrival, and answer its sender."""
-        parameters = node.initial_state().parameters
-        read = dict.fromkeys(node.workers, 0)
-        for update in itertools.count(1):
-            push = yield node.receive("push")
-            parameters = node.add(parameters, push.body)
-            staleness = update - 1 - read[push.sender]
-            node.publish(parameters, update, contributor=push.sender, staleness=staleness)
+        """Add what arrives, in order of arrival, and answer its sender, also one who joins."""
+        update, parameters = node.resume(0, node.initial_state().parameters)
+        read = dict.fromkeys(node.workers, update)
+        while True:
+            push = yield node.receive(("push", "join"))
+            if push.tag == "push":
+                parameters = node.add(parameters, push.body)
+                staleness = update - read[push.sender]
+                update += 1
+                node.publish(parameters, update, contributor=push.sender, staleness=staleness)
             node.send(push.sender, parameters, tag="model")
             read[push.sender] = update
+            yield from node.keep(update, parameters)

@@ -33,6 +33,7 @@ class EASGD(Strategy):
     """alpha; by default 0.9 / N."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> None:
@@ -42,16 +43,17 @@ class EASGD(Strategy):
     def work(self, node: Node) -> Steps:
         """Step; every ``period`` steps, pull at the centre and be pulled."""
         alpha = self.moving_rate or 0.9 / len(node.workers)
-        beta = alpha * len(node.workers)
         state = node.initial_state()
-        centre = state.parameters
-        for step in itertools.count():
+        done, state, centre = node.resume(0, state, state.parameters)
+        for step in itertools.count(done):
             x = pulled = state.parameters
             # Before the first step nothing would move: all stand at the centre.
             if step and step % self.period == 0:
                 mean = yield node.all_reduce(x)
                 pulled = node.mix(x, centre, weights=(1 - alpha, alpha))
+                beta = alpha * len(node.members)
                 centre = node.mix(centre, mean, weights=(1 - beta, beta))
             gradient = yield node.compute_gradient(x)
             state = node.step(state.with_parameters(pulled), gradient)
             node.publish(centre, progress=step + 1)
+            yield from node.keep(step + 1, state, centre)

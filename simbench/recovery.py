@@ -1,0 +1,401 @@
+"""What a policy makes of failures: nodes that leave, join and go back to what was kept.
+
+It hears of nodes that go down and come back from their surroundings, and of states from the nodes.
+All that a strategy does for it is to say where a round ends and what it would need to go on.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from simpy.events import Event
+
+from simbench.execution.values import Value
+from simbench.node import Node, State, Steps
+from simbench.policy import Policy
+from simbench.policies.restart import Restart
+from simbench.mailbox import Mail
+from simbench.records import Happening, Message
+from simbench.surroundings import Surroundings
+from simbench.world import AllReduceUnderWay, World
+
+_BEHIND_CONDITIONS = 1 << 80
+
+
+class _Kept(NamedTuple):
+    """What a node needs to go on."""
+
+    memory: tuple[Any, ...]
+    steps_begun: int
+
+
+@dataclass
+class _Checkpoint:
+    """The states of one round."""
+
+    done: int
+    states: dict[int, _Kept] = field(default_factory=dict)
+
+
+class Recovery:
+    """Lets the nodes of one run live, leave and join as ``policy`` says."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        world: World,
+        nodes: Sequence[Node],
+        around: Surroundings | None,
+        *,
+        work: Callable[[Node], Steps],
+        serve: Callable[[Node], Steps],
+        left: Callable[[int], None],
+        went_back: Callable[[], None],
+    ) -> None:
+        """Begin.
+
+        Args:
+            policy: what is done.
+            world: of the nodes.
+            nodes: all machines, by rank.
+            around: where nodes fail; None if nothing goes wrong.
+            work: what a worker does from its beginning.
+            serve: what the server does, if there is one.
+            left: told of each worker that is no member any more.
+            went_back: told when all go back to what was kept.
+        """
+        self._policy = policy
+        self._world = world
+        self._clock = world.clock
+        self._membership = world.membership
+        self._nodes = nodes
+        self._around = around
+        self._work, self._serve = work, serve
+        self._left, self._went_back = left, went_back
+        self._outages = [0] * len(nodes)
+        """How often each was down."""
+        self._pending: dict[int, None] = {}
+        """Who is back and waits to be handed the state."""
+        self._donors: dict[int, int] = {}
+        """Who is being handed it, and by whom."""
+        self._kept: dict[int, _Kept] = {}
+        self._furthest = 0
+        self._since_ns = 0
+        """When the checkpoint was written that counts, or training began again."""
+        self._checkpoint = _Checkpoint(0)
+        self._next: _Checkpoint | None = None
+        self._server_failed = False
+        self._written_ns: list[int] = []
+        """When checkpoints were complete."""
+        self._membership.joined = lambda rank: self._note(rank, "joined")
+        world.keep = self._keep
+        if around is not None:
+            around.watcher = self
+        for rank in self._membership.workers:
+            self._begin(rank, self._work)
+        if world.server is not None:
+            self._begin(world.server, self._serve)
+
+    # -- what nodes tell
+
+    def _keep(self, rank: int, memory: tuple[Any, ...], steps_begun: int) -> Steps:
+        kept = self._kept[rank] = _Kept(memory, steps_begun)
+        done = memory[0]
+        if self._world.server is None and self._membership.newest_round <= done:
+            for newcomer in sorted(self._pending):
+                self._take_in(newcomer, rank, done)
+            self._pending.clear()
+        if isinstance(self._policy, Restart):
+            yield from self._write(self._policy, rank, kept)
+        self._furthest = max(self._furthest, done)
+
+    def _write(self, policy: Restart, rank: int, kept: _Kept) -> Steps:
+        """Write a checkpoint, if it is time and nobody is further."""
+        done = kept.memory[0]
+        due = self._clock.now_ns - self._since_ns >= policy.interval
+        if self._next is None and due and done > self._furthest:
+            self._next = _Checkpoint(done)
+        writing = self._next
+        if writing is None or writing.done != done:
+            return
+        if policy.cost:
+            yield self._nodes[rank].compute(policy.cost)
+        writing.states[rank] = kept
+        if all(each in writing.states for each in self._keepers(done)):
+            self._checkpoint, self._next = writing, None
+            self._since_ns = self._clock.now_ns
+            self._written_ns.append(self._since_ns)
+
+    def _keepers(self, done: int) -> list[int]:
+        if self._world.server is not None:
+            return [self._world.server]
+        return [rank for rank in self._membership.members if self._membership.takes_part(rank, done)]
+
+    # -- what surroundings tell
+
+    def went_down(self, rank: int) -> None:
+        """Begin to notice it."""
+        if not self._may_leave(rank):
+            if self._policy.rolls_back and rank == self._world.server:
+                self._later(rank, lambda: self._roll_back(rank))
+            return
+        if not rank in self._membership:
+            # It was about to join.
+            self._pending.pop(rank, None)
+            self._silence(rank)
+            return
+        self._outages[rank] += 1
+        outage = self._outages[rank]
+        if self._clock.now_ns == 0:
+            # Who isn't there at the beginning was never waited for.
+            self._leave(rank)
+            return
+        self._later(rank, lambda: self._detect(rank, outage))
+
+    def came_up(self, rank: int) -> None:
+        """Let it join, if it had left."""
+        if not self._may_leave(rank):
+            if self._server_failed and rank == self._world.server:
+                self._roll_back(rank)
+        elif not rank in self._membership:
+            self._ask(rank)
+            self._begin_alone()
+
+    def _later(self, rank: int, call: Callable[[], None]) -> None:
+        event = Event(self._clock)
+        assert event.callbacks is not None
+        event.callbacks.append(lambda _: call())
+        self._clock.afterwards(event, _BEHIND_CONDITIONS + rank, self._policy.detection_ns)
+
+    def _detect(self, rank: int, outage: int) -> None:
+        if self._policy.rolls_back:
+            self._roll_back(rank)
+        elif self._outages[rank] == outage and self._is_down(rank) and rank in self._membership:
+            self._leave(rank)
+
+    # -- leaving
+
+    def _leave(self, rank: int) -> None:
+        """Go on without ``rank``, and let nobody wait for it."""
+        self._note(rank, "left")
+        self._part_with(rank)
+        # Who was being handed the state by it begins anew with another.
+        for newcomer in [each for each, donor in self._donors.items() if donor == rank]:
+            self._part_with(newcomer)
+            self._pending[newcomer] = None
+        world = self._world
+        if world.server is not None:
+            world.mailboxes[world.server].offer(Mail(rank, "left", None))
+        self._begin_alone()
+
+    def _part_with(self, rank: int) -> None:
+        self._membership.leave(rank)
+        self._donors.pop(rank, None)
+        self._silence(rank)
+        world = self._world
+        for mailbox in world.mailboxes:
+            world.num_thrown_away += mailbox.part_with(rank)
+        for meeting in [each for each in world.running if rank in each.ranks]:
+            # What had been begun is for nothing.
+            begun = frozenset(meeting.numbers)
+            self._drop(lambda message, begun=begun: message.number in begun)  # type: ignore[misc]
+            world.running.remove(meeting)
+            self._begin_meeting(meeting)
+        for key, meeting in list(world.meetings.items()):
+            if rank in meeting.ranks and not meeting.absent(self._membership):
+                del world.meetings[key]
+                self._begin_meeting(meeting)
+        self._left(rank)
+
+    def _begin_meeting(self, meeting: AllReduceUnderWay) -> None:
+        if any(self._membership.takes_part(each, meeting.round) for each in meeting.joined):
+            self._world.begin(meeting)
+
+    def _silence(self, rank: int) -> None:
+        """End all that runs on ``rank``, and drop what is on its way from or to it."""
+        self._nodes[rank].end()
+        self._drop(lambda message: rank in (message.sender, message.receiver))
+
+    def _drop(self, which: Callable[[Message], bool]) -> None:
+        world = self._world
+        assert self._around is not None, "nothing fails where nothing goes wrong"
+        for number, delivery in list(world.under_way.items()):
+            message = world.messages[number]
+            if which(message):
+                self._around.deliveries.give_up(delivery)
+                del world.under_way[number]
+                world.dropped[number] = self._clock.now_ns
+                self._tell(f"{message.sender} -> {message.receiver}", "dropped")
+
+    # -- joining
+
+    def _ask(self, rank: int) -> None:
+        """Let ``rank``, which is back, ask for the state."""
+        if self._world.server is None:
+            self._pending[rank] = None
+        else:
+            self._begin(rank, self._join_server)
+
+    def _join_server(self, node: Node) -> Steps:
+        """Ask the server for its model and begin to work from there."""
+        node.send(node.server, None, tag="join")
+        mail = yield node.receive("model", node.server)
+        node.start_from(mail.body)
+        self._note(node.rank, "restored")
+        yield from self._work(node)
+
+    def _take_in(self, rank: int, donor: int, done: int) -> None:
+        """Let ``rank`` be a member from the next round on, and hand it the state of ``donor``."""
+        self._membership.join(rank, done + 1)
+        self._hand_over(donor, rank, self._kept[donor])
+
+    def _hand_over(
+        self, donor: int, rank: int, kept: _Kept, steps_begun: int | None = None
+    ) -> None:
+        """Send ``kept`` from ``donor`` to ``rank``, which goes on from there once it has it."""
+        world = self._world
+        num_bytes = sum(value.num_bytes for value in _values(kept.memory))
+        number = world.post(donor, rank, "state", num_bytes)
+        memory = _held_by(self._nodes[rank], kept.memory)
+        self._donors[rank] = donor
+
+        def arrive() -> None:
+            world.note_arrival(number)
+            del self._donors[rank]
+            self._go_on_from(rank, memory, steps_begun)
+
+        world.carry(number, num_bytes, arrive)
+
+    def _begin_alone(self) -> None:
+        """Where nobody is left to ask, let the first who is back go on from what it had kept."""
+        if self._membership.members or not self._pending:
+            return
+        rank = min(self._pending)
+        del self._pending[rank]
+        had = self._checkpoint.states if self._policy.rolls_back else self._kept
+        kept = had.get(rank)
+        done = kept.memory[0] if kept else 0
+        self._membership.join(rank, done + 1)
+        self._reset(done)
+        if kept is None:
+            self._begin(rank, self._work)
+        else:
+            self._go_on_from(rank, kept.memory, kept.steps_begun)
+
+    # -- going back
+
+    def _roll_back(self, failed: int) -> None:
+        """Let all go back to the last checkpoint, ``failed`` with them if it is up again."""
+        assert isinstance(self._policy, Restart)
+        world, server, members = self._world, self._world.server, self._membership
+        self._server_failed = server is not None and self._is_down(server)
+        if self._server_failed:
+            return  # Until it is back.
+        for node in self._nodes:
+            node.end()
+        self._drop(lambda _: True)
+        world.meetings.clear()
+        world.running.clear()
+        if failed in members and self._may_leave(failed) and self._is_down(failed):
+            self._note(failed, "left")
+            members.leave(failed)
+        self._reset(self._checkpoint.done)
+        delay_ns, states = self._policy.recovery, self._checkpoint.states
+        self._since_ns = self._clock.now_ns + delay_ns
+        if server is None:
+            self._restore(failed, states, delay_ns)
+            self._begin_alone()
+            return
+        self._restart(server, states.get(server), self._serve, delay_ns)
+        for rank in members.workers:
+            if rank != server and rank in members:
+                members.leave(rank)
+            if not self._is_down(rank):
+                self._begin(rank, self._join_server)
+
+    def _restore(self, failed: int, states: dict[int, _Kept], delay_ns: int) -> None:
+        """Let every member go on from its checkpoint; who failed, or has none, is sent one."""
+        donors = [each for each in self._membership.members if each in states and each != failed]
+        for rank in self._membership.members:
+            own = states.get(rank)
+            if donors and rank not in donors:
+                self._hand_over(donors[0], rank, own or states[donors[0]], own and own.steps_begun)
+            else:
+                self._restart(rank, own, self._work, delay_ns)
+
+    def _restart(
+        self, rank: int, kept: _Kept | None, part: Callable[[Node], Steps], delay_ns: int
+    ) -> None:
+        if kept is not None:
+            self._nodes[rank].go_on_from(kept.memory, kept.steps_begun)
+        self._note(rank, "restored")
+        self._begin(rank, part, delay_ns)
+
+    def _reset(self, done: int) -> None:
+        """Be where all are behind ``done``, and nobody further."""
+        self._membership.go_back(done)
+        self._donors.clear()
+        self._next, self._furthest = None, done
+        self._since_ns = self._clock.now_ns
+        self._went_back()
+
+    # -- living
+
+    def _go_on_from(self, rank: int, memory: tuple[Any, ...], steps_begun: int | None) -> None:
+        self._nodes[rank].go_on_from(memory, steps_begun)
+        self._note(rank, "restored")
+        self._begin(rank, self._work)
+
+    def _begin(self, rank: int, part: Callable[[Node], Steps], delay_ns: int = 0) -> None:
+        node = self._nodes[rank]
+
+        def live() -> Steps:
+            if delay_ns:
+                yield self._clock.timeout(delay_ns)
+            yield from part(node)
+
+        node.start(live())
+
+    def _may_leave(self, rank: int) -> bool:
+        """Whether others can go on without ``rank``: it is a worker, and no server."""
+        return rank in self._membership.workers and rank != self._world.server
+
+    def _is_down(self, rank: int) -> bool:
+        return self._around is not None and self._around.is_down(rank)
+
+    # -- books
+
+    def sum_up(self, events: Sequence[Happening], end_ns: int) -> dict[str, int]:
+        """Return, for the summary, how often what happened until ``end_ns``."""
+        counts = Counter(each.what for each in events if each.kind == "membership")
+        times = {what: counts[what] for what in ("left", "joined", "restored")}
+        times["checkpoints"] = sum(at_ns <= end_ns for at_ns in self._written_ns)
+        return times | {"dropped_messages": counts["dropped"]}
+
+    def _note(self, rank: int, what: str) -> None:
+        self._tell(f"node {rank}", what)
+
+    def _tell(self, subject: str, what: str) -> None:
+        assert self._around is not None, "nothing fails where nothing goes wrong"
+        self._around.note("membership", subject, what)
+
+
+def _values(memory: Any) -> Iterator[Value]:
+    """Yield the Values in what a node keeps."""
+    if isinstance(memory, Value):
+        yield memory
+    elif isinstance(memory, State):
+        yield from (memory.parameters, memory.optimizer)
+    elif isinstance(memory, tuple):
+        for each in memory:
+            yield from _values(each)
+
+
+def _held_by(node: Node, memory: Any) -> Any:
+    """Return what another node kept as what ``node`` holds."""
+    if isinstance(memory, Value):
+        return node.hold(memory.recipe)
+    if isinstance(memory, State):
+        return State(node.hold(memory.parameters.recipe), node.hold(memory.optimizer.recipe))
+    return tuple(_held_by(node, each) for each in memory) if isinstance(memory, tuple) else memory
