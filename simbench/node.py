@@ -250,7 +250,8 @@ class Node:
                 if not joining.processed:
                     yield joining
                 self.send(newcomer, welcome, tag="model", version=self._done)
-                receipts[newcomer] = self.receive(tag, newcomer)
+                if newcomer not in receipts or receipts[newcomer].triggered:
+                    receipts[newcomer] = self.receive(tag, newcomer)
             else:
                 self.mailbox.undo(joining)
                 if any(receipt.value is not None for receipt in receipts.values()):
@@ -356,7 +357,7 @@ class Node:
         """Stop all that runs here, and forget all mail."""
         for life in self._lives:
             life.close()
-        self._lives, self._handed, self._model = [], None, None
+        self._lives, self._handed, self._model, self._done = [], None, None, 0
         self.processor.abandon()
         self._world.num_thrown_away += self.mailbox.clear()
         self._meetings_joined.clear()

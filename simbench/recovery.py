@@ -5,7 +5,7 @@ All that a strategy does for it is to say where a round ends and what it would n
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -194,28 +194,34 @@ class Recovery:
         self._donors.pop(rank, None)
         self._silence(rank)
         world = self._world
-        for mailbox in world.mailboxes:
-            world.num_thrown_away += mailbox.part_with(rank)
         for meeting in [each for each in world.running if rank in each.ranks]:
             # What had been begun is for nothing.
             begun = frozenset(meeting.numbers)
             self._drop(lambda message, begun=begun: message.number in begun)  # type: ignore[misc]
             world.running.remove(meeting)
-            self._begin_meeting(meeting)
+            self._go_on_with(meeting, rank)
         for key, meeting in list(world.meetings.items()):
-            if rank in meeting.ranks and not meeting.absent(self._membership):
+            absent = meeting.absent(self._membership)
+            if rank in meeting.ranks and not absent:
                 del world.meetings[key]
-                self._begin_meeting(meeting)
+                self._go_on_with(meeting, rank)
+            elif rank in meeting.joined:
+                del meeting.joined[rank], meeting.waiting[rank]
         self._left(rank)
 
-    def _begin_meeting(self, meeting: AllReduceUnderWay) -> None:
-        if any(self._membership.takes_part(each, meeting.round) for each in meeting.joined):
+    def _go_on_with(self, meeting: AllReduceUnderWay, rank: int) -> None:
+        """Begin a collective without ``rank``, if anybody else is there."""
+        meeting.joined.pop(rank, None)
+        meeting.waiting.pop(rank, None)
+        if meeting.joined:
             self._world.begin(meeting)
 
     def _silence(self, rank: int) -> None:
-        """End all that runs on ``rank``, and drop what is on its way from or to it."""
+        """End all that runs on ``rank``, and drop what came from it or is on its way."""
         self._nodes[rank].end()
         self._drop(lambda message: rank in (message.sender, message.receiver))
+        for mailbox in self._world.mailboxes:
+            self._world.num_thrown_away += mailbox.part_with(rank)
 
     def _drop(self, which: Callable[[Message], bool]) -> None:
         world = self._world
@@ -263,7 +269,9 @@ class Recovery:
         def arrive() -> None:
             world.note_arrival(number)
             del self._donors[rank]
-            self._go_on_from(rank, memory, steps_begun)
+            self._nodes[rank].go_on_from(memory, steps_begun)
+            self._note(rank, "restored")
+            self._begin(rank, self._work)
 
         world.carry(number, num_bytes, arrive)
 
@@ -274,14 +282,11 @@ class Recovery:
         rank = min(self._pending)
         del self._pending[rank]
         had = self._checkpoint.states if self._policy.rolls_back else self._kept
-        kept = had.get(rank)
+        kept = _stored(had, rank)
         done = kept.memory[0] if kept else 0
         self._membership.join(rank, done + 1)
         self._reset(done)
-        if kept is None:
-            self._begin(rank, self._work)
-        else:
-            self._go_on_from(rank, kept.memory, kept.steps_begun)
+        self._restart(rank, kept, self._work)
 
     # -- going back
 
@@ -318,34 +323,33 @@ class Recovery:
         """Let every member go on from its checkpoint; who failed, or has none, is sent one."""
         donors = [each for each in self._membership.members if each in states and each != failed]
         for rank in self._membership.members:
-            own = states.get(rank)
-            if donors and rank not in donors:
-                self._hand_over(donors[0], rank, own or states[donors[0]], own and own.steps_begun)
+            kept = _stored(states, rank)
+            if kept is not None and donors and rank not in donors:
+                steps_begun = kept.steps_begun if rank in states else None
+                self._hand_over(donors[0], rank, kept, steps_begun)
             else:
-                self._restart(rank, own, self._work, delay_ns)
+                self._restart(rank, kept, self._work, delay_ns)
 
     def _restart(
-        self, rank: int, kept: _Kept | None, part: Callable[[Node], Steps], delay_ns: int
+        self, rank: int, kept: _Kept | None, part: Callable[[Node], Steps], delay_ns: int = 0
     ) -> None:
+        """Let ``rank`` go on from what was stored, or from the beginning."""
         if kept is not None:
-            self._nodes[rank].go_on_from(kept.memory, kept.steps_begun)
+            node = self._nodes[rank]
+            node.go_on_from(_held_by(node, kept.memory), kept.steps_begun)
         self._note(rank, "restored")
         self._begin(rank, part, delay_ns)
 
     def _reset(self, done: int) -> None:
         """Be where all are behind ``done``, and nobody further."""
-        self._membership.go_back(done)
+        if self._world.server is None:  # else rounds are the server's alone
+            self._membership.go_back(done)
         self._donors.clear()
         self._next, self._furthest = None, done
         self._since_ns = self._clock.now_ns
         self._went_back()
 
     # -- living
-
-    def _go_on_from(self, rank: int, memory: tuple[Any, ...], steps_begun: int | None) -> None:
-        self._nodes[rank].go_on_from(memory, steps_begun)
-        self._note(rank, "restored")
-        self._begin(rank, self._work)
 
     def _begin(self, rank: int, part: Callable[[Node], Steps], delay_ns: int = 0) -> None:
         node = self._nodes[rank]
@@ -379,6 +383,11 @@ class Recovery:
     def _tell(self, subject: str, what: str) -> None:
         assert self._around is not None, "nothing fails where nothing goes wrong"
         self._around.note("membership", subject, what)
+
+
+def _stored(states: Mapping[int, _Kept], rank: int) -> _Kept | None:
+    """Return what ``rank`` had kept, or else what another had; None if nobody had."""
+    return states.get(rank) or next((states[each] for each in sorted(states)), None)
 
 
 def _values(memory: Any) -> Iterator[Value]:

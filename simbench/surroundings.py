@@ -216,6 +216,7 @@ class Surroundings:
     def _hopes(self) -> Iterator[bool]:
         """Yield, for all that is held up, whether it may move again."""
         for rank, processor in enumerate(self._processors):
+            yield self.watcher is not None and self.is_down(rank) and rank not in self._lost_nodes
             yield processor.num_held > 0 and rank not in self._lost_nodes
         others = {delivery.flow for delivery in self.background.under_way}
         for flow in self.fabric.flows():

@@ -154,8 +154,7 @@ class World:
         membership.enter(meeting.round)
         ranks = meeting.ranks
         if self.keep is not None:
-            there = [rank for rank in ranks if membership.takes_part(rank, meeting.round)]
-            ranks = tuple(rank for rank in there if rank in meeting.joined)
+            ranks = tuple(rank for rank in ranks if rank in meeting.joined)
             self.running.append(meeting)
         mean = self.training.mix([meeting.joined[rank] for rank in ranks], None, ranks[0])
         plan = self.plan(mean.num_bytes, ranks)
