@@ -86,7 +86,7 @@ class Recovery:
         self._checkpoint = _Checkpoint(0)
         self._next: _Checkpoint | None = None
         self._server_failed = False
-        self._written_ns: list[int] = []
+        self.checkpoints_ns: list[int] = []
         """When checkpoints were complete."""
         self._membership.joined = lambda rank: self._note(rank, "joined")
         world.keep = self._keep
@@ -125,7 +125,7 @@ class Recovery:
         if all(each in writing.states for each in self._keepers(done)):
             self._checkpoint, self._next = writing, None
             self._since_ns = self._clock.now_ns
-            self._written_ns.append(self._since_ns)
+            self.checkpoints_ns.append(self._since_ns)
 
     def _keepers(self, done: int) -> list[int]:
         if self._world.server is not None:
@@ -374,7 +374,7 @@ class Recovery:
         """Return, for the summary, how often what happened until ``end_ns``."""
         counts = Counter(each.what for each in events if each.kind == "membership")
         times = {what: counts[what] for what in ("left", "joined", "restored")}
-        times["checkpoints"] = sum(at_ns <= end_ns for at_ns in self._written_ns)
+        times["checkpoints"] = sum(at_ns <= end_ns for at_ns in self.checkpoints_ns)
         return times | {"dropped_messages": counts["dropped"]}
 
     def _note(self, rank: int, what: str) -> None:
