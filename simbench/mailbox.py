@@ -75,9 +75,7 @@ class Mailbox:
         """Hand ``mail`` to a reader who waits for it now; nobody else is told."""
         self._hand_out(mail)
 
-    def receive(
-        self, tag: Tags, sender: int | None, newer_than: int | None = None
-    ) -> Receive:
+    def receive(self, tag: Tags, sender: int | None, newer_than: int | None = None) -> Receive:
         """Return the event of the oldest matching mail, there already or still to come."""
         reader = Receive(self._clock, tag, sender, newer_than)
         for mail in self.unread:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import GEN_CLOSED, getgeneratorstate
 from typing import Any
 
 import numpy as np
@@ -272,9 +273,7 @@ class Node:
         assert self.rank in ranks, "who joins takes part"
         count = self._meetings_joined[tag, ranks]
         self._meetings_joined[tag, ranks] += 1
-        return self._world.join(
-            (tag, ranks, self._done + 1, count), self.rank, self._own(vector)
-        )
+        return self._world.join((tag, ranks, self._done + 1, count), self.rank, self._own(vector))
 
     def all_reduce_buckets(
         self, work: Work, tag: str = "all_reduce"
@@ -311,7 +310,7 @@ class Node:
     def start(self, process: Steps) -> Process:
         """Let ``process`` run beside the one that starts it; the event is its end."""
         if self._world.keep is not None:
-            self._lives = [each for each in self._lives if each.gi_frame is not None]
+            self._lives = [each for each in self._lives if getgeneratorstate(each) != GEN_CLOSED]
             self._lives.append(process)
         return self._clock.process(process)
 
@@ -342,7 +341,7 @@ class Node:
         return memory if self._handed is None else self._handed
 
     def keep(self, done: int, *memory: Any) -> Steps:
-        """Tell all that is needed to go on from here: how much is done, and numbers, Values, States.
+        """Tell all that is needed to go on: how much is done, and numbers, Values and States.
 
         It ends a round, as ``done`` counts them; ``yield from`` it. Where the policy is to wait,
         nothing is kept. Else whoever joins is handed it, and checkpoints are made of it, which take

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from simpy.events import Event
 
 from simbench.execution.values import Value
-from simbench.node import Node, State, Steps
-from simbench.policy import Policy
-from simbench.policies.restart import Restart
 from simbench.mailbox import Mail
+from simbench.node import Node, State, Steps
+from simbench.policies.restart import Restart
+from simbench.policy import Policy
 from simbench.records import Happening, Message
 from simbench.surroundings import Surroundings
 from simbench.world import AllReduceUnderWay, World
@@ -130,7 +130,9 @@ class Recovery:
     def _keepers(self, done: int) -> list[int]:
         if self._world.server is not None:
             return [self._world.server]
-        return [rank for rank in self._membership.members if self._membership.takes_part(rank, done)]
+        return [
+            rank for rank in self._membership.members if self._membership.takes_part(rank, done)
+        ]
 
     # -- what surroundings tell
 
@@ -140,7 +142,7 @@ class Recovery:
             if self._policy.rolls_back and rank == self._world.server:
                 self._later(rank, lambda: self._roll_back(rank))
             return
-        if not rank in self._membership:
+        if rank not in self._membership:
             # It was about to join.
             self._pending.pop(rank, None)
             self._silence(rank)
@@ -158,7 +160,7 @@ class Recovery:
         if not self._may_leave(rank):
             if self._server_failed and rank == self._world.server:
                 self._roll_back(rank)
-        elif not rank in self._membership:
+        elif rank not in self._membership:
             self._ask(rank)
             self._begin_alone()
 

@@ -26,8 +26,8 @@ from simbench.learning.training import Training
 from simbench.membership import Membership
 from simbench.network.fabric import Fabric
 from simbench.node import Node
-from simbench.recovery import Recovery
 from simbench.records import Evaluation, Happening, Message, Span, Update
+from simbench.recovery import Recovery
 from simbench.scenario import Scenario
 from simbench.spec import dump_by_contents
 from simbench.surroundings import Surroundings

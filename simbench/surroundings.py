@@ -19,6 +19,7 @@ from simbench.records import Happening
 _MOST_ATTEMPTS = 100_000
 """After so many in vain, work or a transfer isn't believed to end: exp(-11.5) do by chance."""
 
+
 class Watcher(Protocol):
     """Who hears of nodes that go down and come back."""
 

@@ -16,9 +16,9 @@ class Restart(Policy):
 
     Source:
         torch.distributed.elastic (docs.pytorch.org/docs/stable/elastic/train_script.html): when a
-        worker fails all are restarted, and lose what came after the last checkpoint; Daly, "A higher
-        order estimate of the optimum checkpoint interval for restart dumps", Future Generation
-        Computer Systems 22 (2006) (what an interval costs).
+        worker fails all are restarted, and lose what came after the last checkpoint; Daly, "A
+        higher order estimate of the optimum checkpoint interval for restart dumps", Future
+        Generation Computer Systems 22 (2006) (what an interval costs).
     """
 
     kind: Literal["restart"] = "restart"

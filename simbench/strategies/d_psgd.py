@@ -47,13 +47,13 @@ class DPSGD(Strategy):
                     "averaging wants edges that go both ways, or as many in as out at every node; "
                     "push_sum takes any directed graph",
                 )
-        if self.on_failure.goes_on and not self.graph.fits_any_number:
-            if not self.graph.round(num_workers, 0).is_symmetric:
-                raise misfit(
-                    ("on_failure",),
-                    "what is left of this graph without a node can't average: its edges have one "
-                    "direction",
-                )
+        shrinks = self.graph.fits_any_number or self.graph.round(num_workers, 0).is_symmetric
+        if self.on_failure.goes_on and not shrinks:
+            raise misfit(
+                ("on_failure",),
+                "what is left of this graph without a node can't average: its edges have one "
+                "direction",
+            )
 
     def work(self, node: Node) -> Steps:
         """Mix and step, in the chosen order."""

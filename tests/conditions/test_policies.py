@@ -214,8 +214,8 @@ def test_a_server_that_fails_is_waited_for(train):
 
     for strategy in (ParameterServer(), Asynchronous()):
         waiting = train(failure, strategy=strategy, nodes=2, updates=4)
-        strategy = strategy.model_copy(update={"on_failure": GO_ON})
-        assert times(train(failure, strategy=strategy, nodes=2, updates=4)) == times(waiting)
+        going_on = strategy.model_copy(update={"on_failure": GO_ON})
+        assert times(train(failure, strategy=going_on, nodes=2, updates=4)) == times(waiting)
 
 
 # -- values
@@ -267,17 +267,17 @@ def test_work_between_checkpoints_takes_what_theory_says(train):
         failures,
         strategy=Averaging(on_failure=policy),
         nodes=1,
-        step_ns=100 * S,
+        step_ns=300 * S,
         network=Instant(),
-        stop=Stop(virtual_time=688 * 3000 * S),
+        stop=Stop(virtual_time=688 * 2000 * S),
     )
 
     cycles = np.diff([0, *simulation.recovery.checkpoints_ns]) / 1e9
     error = 4 * cycles.std() / len(cycles) ** 0.5
-    assert len(cycles) > 2500
+    assert len(cycles) > 1800
     assert cycles.mean() == pytest.approx(688.486, abs=max(6.88, error))
-    # Six steps each, whatever was done twice.
-    assert len(simulation.updates) // 6 in (len(cycles), len(cycles) + 1)
+    # Two steps each, whatever was done twice.
+    assert len(simulation.updates) - 2 * len(cycles) in (0, 1, 2)
 
 
 def test_all_go_back_to_the_last_checkpoint_and_take_the_same_steps_again(train):
@@ -341,7 +341,7 @@ def test_a_server_that_fails_goes_back_once_it_is_up(train, strategy):
 # -- refusals
 
 
-def test_who_can_not_go_on_says_so(train):
+def test_who_can_not_go_on_says_so():
     class Old(Averaging):
         resumes = False
 
