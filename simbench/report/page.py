@@ -14,6 +14,7 @@ from simbench.report.nodes import strategies
 from simbench.report.outcomes import outcomes
 from simbench.report.quantities import join, show_loss, show_time
 from simbench.report.table import rows
+from simbench.report.troubles import troubles
 from simbench.report.verdict import verdict
 from simbench.report.words import meanings, reading
 
@@ -64,6 +65,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         # A column per strategy: thirteen rows fit where thirteen columns would not.
         "table": rows(outcomes(run), target),
         "reading": reading(run),
+        "troubles": troubles(run),
         "meanings": meanings(run),
         "scenario_yaml": run.scenario_yaml.rstrip("\n"),
         "provenance": list(_flat(run.provenance)),
