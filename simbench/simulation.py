@@ -323,8 +323,10 @@ class Simulation:
             return
         now_ns = self.clock.now_ns
         more = self._batches_per_count if batches is None else batches
-        # Of versions that all who had them left with, nothing came.
-        self._batches += [self._batches[-1]] * (progress - len(self._batches))
+        # Of what nobody is left to publish, nothing comes; else what isn't published counts.
+        passed_over = 0 if self.recovery is not None else self._batches_per_count
+        while len(self._batches) < progress:
+            self._batches.append(self._batches[-1] + passed_over)
         self._batches.append(self._batches[-1] + more)
         self.updates.append(Update(self.name, self.seed, progress, now_ns, contributor, staleness))
         if recipe is not None and self._is_evaluated(progress):

@@ -29,6 +29,8 @@ NODES = 5
 
 def scenario():
     machine = {"kind": "fixed", "step_time": "100 ms"}
+    go_on = {"kind": "go_on", "detection": "50 ms"}
+    restart = {"kind": "restart", "detection": "50 ms", "interval": "200 ms"}
     return Scenario.model_validate(
         {
             "name": "tiny",
@@ -44,7 +46,12 @@ def scenario():
                 "server": {"kind": "parameter_server", "combine": "gradients"},
                 "averaging": {"kind": "averaging", "period": 2},
                 "asynchronous": {"kind": "asynchronous", "server": 1},
+                "going on": {"kind": "averaging", "period": 2, "on_failure": go_on},
+                "restarting": {"kind": "parameter_server", "on_failure": restart},
             },
+            "conditions": (
+                {"kind": "node_failure", "nodes": (3,), "at": "250 ms", "until": "1 s"},
+            ),
             "evaluate_every": 2,
             "stop": {"updates": 8},
             "seeds": (0,),

@@ -3,6 +3,8 @@
 A byte takes a nanosecond, a message 7 more; a vector has 100 bytes, a step takes 10 ns.
 """
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -336,6 +338,69 @@ def test_a_server_that_fails_goes_back_once_it_is_up(train, strategy):
     # The workers ask and are sent its model together: 7, and 7 + 2 * 100.
     assert [at for at, _, what in changes(simulation) if what == "restored"][1:] == [1214, 1214]
     assert [update.update for update in simulation.updates] == [*range(1, 17)]
+
+
+# -- records
+
+
+@pytest.mark.parametrize("policy", [GO_ON, Restart(detection=50, interval=300)], ids=str)
+def test_the_summary_counts_what_the_events_tell(scenario, policy):
+    strategies = {"only": Averaging(on_failure=policy)}
+    failure = NodeFailure(nodes=(1,), at=500, until=900)
+    described = scenario(
+        strategies=strategies,
+        nodes=3,
+        network=Star(bandwidth=8 * S, latency=7),
+        stop=Stop(updates=20),
+        conditions=(failure,),
+    )
+
+    outcome, again = run(described), run(described, num_threads=3)
+
+    counts = Counter(each.what for each in outcome.events if each.kind == "membership")
+    for what in ("left", "joined", "restored"):
+        assert outcome.summary[what] == counts[what] > 0, what
+    assert outcome.summary["dropped_messages"] == counts["dropped"]
+    assert (outcome.summary["checkpoints"] > 0) == policy.rolls_back
+    assert again.evaluations == outcome.evaluations
+    assert again.events == outcome.events
+    assert again.summary == outcome.summary
+    # Nobody sends to or hears from a node that has left, until it is sent the state.
+    left, joined = (
+        next(each.time_ns for each in outcome.events if each.what == what)
+        for what in ("left", "joined")
+    )
+    assert not [
+        span
+        for span in outcome.spans
+        if span.node == 1 and left < span.end_ns <= joined and span.activity not in ("down", "wait")
+    ]
+
+
+def test_samples_that_were_contributed_end_a_run(scenario):
+    strategies = {"only": Averaging(on_failure=GO_ON)}
+    gone = NodeFailure(nodes=(2,), at=15)
+
+    outcome = run(
+        scenario(
+            strategies=strategies, nodes=3, stop=Stop(samples=10), conditions=(gone,), seeds=(0,)
+        )
+    )
+
+    # Three of the first step, then two a step.
+    assert [each.time_ns for each in outcome.updates] == [10, 65, 75, 85, 95]
+    assert outcome.summary["samples"] == 11
+    assert outcome.evaluations[-1].samples == 11
+    assert outcome.summary["stopped_by"] == "samples"
+
+
+def test_waiting_is_not_written_and_another_policy_is(scenario):
+    written = scenario(
+        strategies={"waits": Averaging(), "goes on": Averaging(on_failure=GO_ON)}
+    ).model_dump(mode="json")["strategies"]
+
+    assert "on_failure" not in written["waits"]
+    assert written["goes on"]["on_failure"] == {"kind": "go_on", "detection": "50 ns"}
 
 
 # -- refusals
