@@ -38,6 +38,10 @@ class Membership:
         since = self._since.get(rank)
         return rank not in self.workers if since is None else since <= round_
 
+    def count_in(self, round_: int) -> int:
+        """Return how many members take part in ``round_`` now."""
+        return sum(since <= round_ for since in self._since.values())
+
     def leave(self, rank: int) -> None:
         """Let ``rank`` be no member."""
         del self._since[rank]

@@ -5,12 +5,13 @@ applied in that order, so the records don't depend on how far the clock or the e
 What lies behind the stop is cancelled.
 """
 
+import functools
 import gc
 import json
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -119,7 +120,7 @@ class Simulation:
         self._training = Training(self.graph, bench, optimizer)
         self._replicas: dict[int, dict[int, Recipe | None]] = {}
         self._batches = [0]
-        """Workers' batches behind each version that was published."""
+        """Of all nodes together, behind each version."""
         flops = task.step_flops
         fabric = Fabric(self.clock, scenario.network, self.num_nodes, seed=seed)
         carrier = scenario.network.transport.carrier(fabric, seed)
@@ -138,6 +139,7 @@ class Simulation:
             num_workers=num_workers,
             server=self.server,
             step_ns=lambda rank, step: cluster.step_ns(flops, seed, rank, step),
+            usual_step_ns=functools.cache(lambda rank: cluster.usual_step_ns(flops, seed, rank)),
             backward_share=lambda rank: cluster.machine_of(rank).backward_share,
             worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
             publish=self._publish,
@@ -146,6 +148,10 @@ class Simulation:
         )
         self.nodes = [Node(self.world, rank) for rank in range(self.num_nodes)]
         initial, _ = self._training.initial(0)
+        self._latest = [initial] * num_workers
+        """Every worker's replica, where they count updates without a server."""
+        self._last_update = [0] * num_workers
+        """Of these workers, the update that each one made last."""
         self._note_version(0, initial)
         if self.surroundings is not None:
             self._let_go_wrong(self.surroundings)
@@ -176,13 +182,8 @@ class Simulation:
             self.clock.process(condition.play(influence))
 
     def samples(self, progress: int) -> int:
-        """Return the training samples behind ``progress``, none that was dropped among them.
-
-        What isn't published yet is taken to rest on as many as always.
-        """
-        published = min(progress, len(self._batches) - 1)
-        batches = self._batches[published] + (progress - published) * self._batches_per_count
-        return batches * self.scenario.task.batch_size
+        """Return the samples behind version ``progress``, none that was dropped among them."""
+        return self._batches[progress] * self.scenario.task.batch_size
 
     def advance(self) -> bool:
         """Run the clock to the next version that is to be evaluated; False if none comes."""
@@ -266,44 +267,60 @@ class Simulation:
         self,
         rank: int,
         model: Value,
-        progress: int,
+        progress: int | None,
         contributor: int | None,
         staleness: int,
         batches: int | None,
     ) -> None:
-        # What is done again after a failure was published before.
-        if self.ended_by is not None or progress < len(self._batches):
+        if self.ended_by is not None:
             return
-        wanted = self._is_evaluated(progress)
-        recipe = model.recipe
-        # A worker that counts steps publishes its own replica; anything else is the model itself.
-        is_replica = rank != self.server and self.strategy.counts == "steps"
-        if is_replica:
-            replicas = self._replicas.setdefault(progress, {})
-            # A replica that won't be evaluated must not be kept alive. How many samples there are
-            # isn't known before all have published, unless nobody ever leaves.
-            unsure = self.recovery is not None and self.scenario.stop.samples is not None
-            replicas[rank] = recipe if wanted or unsure else None
-            self._join_replicas(progress)
+        per_count = self._batches_per_count
+        if self.strategy.counts == "steps" and rank != self.server:
+            assert progress is not None, "each worker counts its steps"
+            assert batches is None, "a step is as many batches as any other"
+            if not self._was_published(progress):
+                self._publish_replica(rank, model.recipe, progress)
             return
-        self._note_update(progress, recipe, contributor, staleness, batches)
+        batches = per_count if batches is None else batches
+        if self.server is not None:
+            # What a server publishes is the model itself.
+            if not self._was_published(progress):
+                self._add_version(progress, [model.recipe], batches, contributor, staleness)
+            return
+        assert progress is None, "without a server nobody knows how many updates there are"
+        self._latest[rank] = model.recipe
+        if batches:
+            done = len(self.updates)
+            staleness = done - self._last_update[rank]
+            self._last_update[rank] = done + 1
+            self._add_version(done + 1, self._latest, batches, rank, staleness)
+
+    def _was_published(self, progress: int | None) -> bool:
+        """Whether this version is done again, after a failure."""
+        again = progress is not None and progress < len(self._batches)
+        return again and self.recovery is not None
+
+    def _publish_replica(self, rank: int, recipe: Recipe, progress: int) -> None:
+        """Take a worker's replica of one step: the last one makes the version."""
+        batches = self._batches_per_count
+        wanted = self._is_evaluated(progress, (progress - 1) * batches, progress * batches)
+        # How many batches there are isn't known before all have published, if workers may leave.
+        unsure = self.recovery is not None and self.scenario.stop.samples is not None
+        # A replica that won't be evaluated must not be kept alive.
+        self._replicas.setdefault(progress, {})[rank] = recipe if wanted or unsure else None
+        self._join_replicas(progress)
 
     def _join_replicas(self, progress: int) -> None:
-        """Publish the mean of the replicas of ``progress``, if all are there."""
-        replicas = self._replicas[progress]
-        everybody = self.world.num_workers
+        """Enter the version of one step in the books, if the replicas of all are there."""
+        replicas, everybody = self._replicas[progress], self.world.num_workers
         if self.recovery is not None:
-            membership = self.world.membership
-            taking_part = [r for r in membership.members if membership.takes_part(r, progress)]
-            everybody = len(taking_part)
+            everybody = self.world.membership.count_in(progress)
         if len(replicas) < max(1, everybody):
             return
         del self._replicas[progress]
         ordered = [replicas[rank] for rank in sorted(replicas)]
-        kept = [each for each in ordered if each is not None]
-        recipe = self._training.mix(kept, None, 0) if kept else None
         batches = self._batches_per_count * len(replicas) // self.world.num_workers
-        self._note_update(progress, recipe, None, 0, batches)
+        self._add_version(progress, ordered, batches, None, 0)
 
     def _forget_replicas(self, rank: int) -> None:
         """Wait for ``rank`` no longer, which has left."""
@@ -311,43 +328,49 @@ class Simulation:
             self._replicas[progress].pop(rank, None)
             self._join_replicas(progress)
 
-    def _note_update(
+    def _add_version(
         self,
-        progress: int,
-        recipe: Recipe | None,
+        progress: int | None,
+        replicas: Sequence[Recipe | None],
+        batches: int,
         contributor: int | None,
         staleness: int,
-        batches: int | None,
     ) -> None:
+        """Enter the next version in the books: the mean of ``replicas``, if it is evaluated."""
         if self.ended_by is not None:
             return
-        now_ns = self.clock.now_ns
-        more = self._batches_per_count if batches is None else batches
-        # Of what nobody is left to publish, nothing comes; else what isn't published counts.
-        passed_over = 0 if self.recovery is not None else self._batches_per_count
-        while len(self._batches) < progress:
-            self._batches.append(self._batches[-1] + passed_over)
-        self._batches.append(self._batches[-1] + more)
+        if self.recovery is not None and progress is not None:
+            # Of versions that nobody was left to publish, nothing comes.
+            self._batches += [self._batches[-1]] * (progress - len(self._batches))
+        assert progress == len(self._batches), "versions are published in turn: 1, 2, ..."
+        before, now_ns = self._batches[-1], self.clock.now_ns
+        after = before + batches
+        self._batches.append(after)
         self.updates.append(Update(self.name, self.seed, progress, now_ns, contributor, staleness))
-        if recipe is not None and self._is_evaluated(progress):
-            self._note_version(progress, recipe)
-        if self._is_last(progress):
+        known = [each for each in replicas if each is not None]
+        if known and self._is_evaluated(progress, before, after):
+            mean = self._training.mix(known, None, 0) if len(known) > 1 else known[0]
+            self._note_version(progress, mean)
+        if self._is_last(progress, before, after):
             stop = self.scenario.stop
             by_updates = stop.updates is not None and progress >= stop.updates
             self.ended_by = "updates" if by_updates else "samples"
             self.end_ns = now_ns
 
-    def _is_evaluated(self, progress: int) -> bool:
+    def _is_evaluated(self, progress: int, before: int, after: int) -> bool:
+        """Whether this version is, which took the batches from ``before`` to ``after``."""
         every = self.scenario.evaluate_every
-        if self.strategy.counts == "updates":
+        if self.strategy.counts == "steps":
+            is_due = progress % every == 0
+        else:
             every *= self.scenario.cluster.nodes
-        return progress % every == 0 or self._is_last(progress)
+            is_due = after // every > before // every
+        return is_due or self._is_last(progress, before, after)
 
-    def _is_last(self, progress: int) -> bool:
-        stop = self.scenario.stop
+    def _is_last(self, progress: int, before: int, after: int) -> bool:
+        stop, size = self.scenario.stop, self.scenario.task.batch_size
         return (stop.updates is not None and progress >= stop.updates) or (
-            stop.samples is not None
-            and self.samples(progress) >= stop.samples > self.samples(progress - 1)
+            stop.samples is not None and before * size < stop.samples <= after * size
         )
 
     def _note_version(self, progress: int, parameters: Recipe) -> None:
@@ -370,6 +393,8 @@ class Simulation:
         yield from self.graph.live()
         for replicas in self._replicas.values():
             yield from (recipe for recipe in replicas.values() if recipe)
+        if self.server is None and self.strategy.counts == "updates":
+            yield from self._latest
         for meeting in self.world.meetings.values():
             yield from meeting.joined.values()
         for meeting in self.world.running:
@@ -388,6 +413,7 @@ def simulation_on(
     strategy: str,
     seed: int,
     *,
+    memo: Memo | None = None,
     recall: Callable[[Recipe], None] = lambda _: None,
     notes_live: bool = False,
 ) -> Simulation:
@@ -398,13 +424,20 @@ def simulation_on(
         scenario: what to simulate.
         strategy: the name of one of its strategies.
         seed: one of its seeds, or another.
+        memo: what numbers that were observed before are known by; it gets those that weren't.
         recall: called with a recipe before it is computed.
         notes_live: whether versions tell what the rest of the run rests on.
     """
 
     def observe(recipe: Recipe) -> Any:
-        recall(recipe)
-        return executor.start(recipe).result()
+        seen = memo.get(recipe.key) if memo else None
+        if seen is None:
+            recall(recipe)
+            seen = executor.start(recipe).result()
+            # Vectors are too large for it.
+            if memo and isinstance(seen, float):
+                memo.put(recipe.key, seen)
+        return seen
 
     return Simulation(
         scenario,
@@ -443,6 +476,7 @@ def simulate(
         scenario,
         strategy,
         seed,
+        memo=memo,
         recall=keeper.recall,
         notes_live=memo.keeps_moments,
     )

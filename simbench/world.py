@@ -42,9 +42,8 @@ class AllReduceUnderWay:
 Meeting = tuple[str, tuple[int, ...], int, int]
 """Tag, who takes part, the round, and how many under that tag these have begun before in it."""
 
-Publish = Callable[[int, Value, int, int | None, int, int | None], None]
-"""(rank, model, progress, contributor, staleness, batches): a node has a new version of the model,
-with so many workers' batches more behind it, as many as always if None."""
+Publish = Callable[[int, Value, int | None, int | None, int, int | None], None]
+"""(rank, model, progress, contributor, staleness, batches): a node has a new version of it."""
 
 Keep = Callable[[int, tuple[Any, ...], int], Generator[Event, Any, None]]
 """(rank, memory, batches drawn): all that a node needs to go on from where it is."""
@@ -68,6 +67,8 @@ class World:
     server: int | None
     step_ns: Callable[[int, int], int]
     """(rank, step) -> virtual time of that gradient."""
+    usual_step_ns: Callable[[int], int]
+    """Rank -> what its gradients take, as its operator knows from a few."""
     backward_share: Callable[[int], float]
     """Rank -> last share of that time, in which the gradient comes out."""
     worked: Callable[[int, int, int], None]

@@ -74,6 +74,21 @@ def test_each_gradient_of_a_node_is_of_its_next_batch(stage):
     assert len({value.key for value in gradients}) == 6
 
 
+def test_the_loss_of_the_next_batch_is_that_of_the_next_gradient_and_free(stage):
+    def worker(node):
+        x = node.initial_state().parameters
+        for step in range(3):
+            loss = node.loss_of_next_batch(x)
+            assert loss.recipe.arguments == (node.rank, step)
+            assert loss.num_bytes == node.entry_bytes == 4
+            gradient = yield node.compute_gradient(x)
+            assert gradient.recipe.arguments == loss.recipe.arguments
+
+    simulation = stage(worker, nodes=2, step_ns=10)
+
+    assert simulation.clock.now_ns == 30
+
+
 def test_the_optimiser_and_mixing_cost_no_virtual_time(stage):
     def worker(node):
         state = node.initial_state()
@@ -174,6 +189,7 @@ def test_a_value_that_a_node_never_received_is_refused(stage):
         lambda node, x: node.compute_step(node.initial_state().with_parameters(x)),
         lambda node, x: node.publish(x, 1),
         lambda node, x: node.observe(x),
+        lambda node, x: node.loss_of_next_batch(x),
         lambda node, x: node.step(node.initial_state(), x),
         lambda node, x: node.step(node.initial_state().with_parameters(x), x),
     ],
@@ -289,6 +305,33 @@ def test_meetings_of_one_tag_follow_each_other_and_tags_do_not_meet(stage):
 
     assert sorted(log) == [(name, rank) for name in ("first", "other", "second") for rank in (0, 1)]
     assert simulation.world.meetings == {}
+
+
+# -- time
+
+
+def test_a_wait_ends_after_what_arrives_at_that_moment(stage):
+    log = []
+
+    def waiter(node):
+        over, news = node.wait(27), node.receive("news")
+        winner = yield from node.race(over, news)
+        log.append((winner is news, node.now_ns))
+        yield over
+        log.append((node.now_ns, over.value))
+        winner = yield from node.race(node.receive("news"), node.wait(5))
+        log.append((winner.value, node.now_ns))
+
+    def sender(node):
+        yield node.compute(20)
+        node.send(0, None, tag="news")
+
+    # The message arrives after 20 + 7.
+    simulation = stage(only(0, waiter, sender), **VECTOR)
+
+    assert log == [(True, 27), (27, None), (None, 32)]
+    # Who has lost a race waits no longer.
+    assert simulation.who_waits() == "every process has ended"
 
 
 # -- racing

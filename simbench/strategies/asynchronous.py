@@ -2,6 +2,8 @@
 
 from typing import ClassVar, Literal
 
+from simbench.damping import DampingChoice
+from simbench.dampings.constant import ConstantDamping
 from simbench.node import Node, Steps
 from simbench.strategy import ServerPlace, Strategy
 
@@ -11,17 +13,21 @@ class Asynchronous(Strategy):
 
     Worker i computes delta_i from the parameters that it read: theta_i <- theta_i + delta_i. The
     server adds it when it arrives, theta <- theta + delta_i, and returns theta at once; the
-    worker's next step starts when that has arrived. Staleness counts the updates that were applied
-    between the reading and the adding.
+    worker's next step starts when that has arrived. Staleness tau counts the updates that were
+    applied between the reading and the adding. With ``damping``, theta <- theta + s(tau) delta_i.
 
     Source:
         Dean et al., "Large Scale Distributed Deep Networks", NeurIPS 2012, section 4.1 (Downpour
-        SGD, with a step from every batch); Recht et al., "Hogwild!", NeurIPS 2011, arXiv:1106.5730.
+        SGD, with a step from every batch); Recht et al., "Hogwild!", NeurIPS 2011, arXiv:1106.5730;
+        Zhang et al., "Staleness-aware Async-SGD for Distributed Deep Learning", IJCAI 2016,
+        arXiv:1511.05950 (damping).
     """
 
     kind: Literal["asynchronous"] = "asynchronous"
     server: ServerPlace = "own_machine"
     """``own_machine``, or the rank of the worker whose machine and link it shares."""
+    damping: DampingChoice = ConstantDamping()
+    """How much of a stale change is added; by default all."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "updates"
     resumes: ClassVar[bool] = True
@@ -48,8 +54,9 @@ class Asynchronous(Strategy):
         while True:
             push = yield node.receive(("push", "join"))
             if push.tag == "push":
-                parameters = node.add(parameters, push.body)
                 staleness = update - read[push.sender]
+                weight = self.damping.factor(staleness)
+                parameters = node.mix(parameters, push.body, weights=(1.0, weight))
                 update += 1
                 node.publish(parameters, update, contributor=push.sender, staleness=staleness)
             node.send(push.sender, parameters, tag="model")
