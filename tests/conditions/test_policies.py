@@ -169,12 +169,12 @@ def test_a_server_whose_workers_have_all_left_waits_for_one(train):
 
 def test_stale_workers_are_let_go_when_the_slowest_leaves(train):
     gone = NodeFailure(nodes=(1,), at=5)
-    strategy = StaleSynchronous(staleness=0, on_failure=GO_ON)
+    strategy = StaleSynchronous(staleness=0, on_failure=GoOn(detection=200))
 
     simulation = train(gone, strategy=strategy, nodes=2, updates=3)
 
-    # The push of node 0 came at 117; since 55 nobody else is there.
-    assert times(simulation) == [117, 117 + 224, 117 + 448]
+    # The push of node 0 comes at 117; from 205 on nobody else is there, and it is answered.
+    assert times(simulation) == [117, 205 + 224, 205 + 448]
 
 
 def test_a_partner_that_leaves_is_no_partner(train):
