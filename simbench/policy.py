@@ -20,3 +20,8 @@ class Policy(Spec, ABC):
     def detection_ns(self) -> int:
         """Time from a failure until the others know of it."""
         return 0
+
+    @property
+    def recovery_ns(self) -> int:
+        """Time from then until those who go back begin to train."""
+        return 0

@@ -5,15 +5,14 @@ All that a strategy does for it is to say where a round ends and what it would n
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from simpy.events import Event
 
-from simbench.execution.values import Value
+from simbench.kept import Checkpoints, Kept, stored
 from simbench.mailbox import Mail
-from simbench.node import Node, State, Steps
+from simbench.node import Node, Steps
 from simbench.policies.restart import Restart
 from simbench.policy import Policy
 from simbench.records import Happening, Message
@@ -21,21 +20,6 @@ from simbench.surroundings import Surroundings
 from simbench.world import AllReduceUnderWay, World
 
 _BEHIND_CONDITIONS = 1 << 80
-
-
-class _Kept(NamedTuple):
-    """What a node needs to go on."""
-
-    memory: tuple[Any, ...]
-    steps_begun: int
-
-
-@dataclass
-class _Checkpoint:
-    """The states of one round."""
-
-    done: int
-    states: dict[int, _Kept] = field(default_factory=dict)
 
 
 class Recovery:
@@ -79,15 +63,11 @@ class Recovery:
         """Who is back and waits to be handed the state."""
         self._donors: dict[int, int] = {}
         """Who is being handed it, and by whom."""
-        self._kept: dict[int, _Kept] = {}
-        self._furthest = 0
-        self._since_ns = 0
-        """When the checkpoint was written that counts, or training began again."""
-        self._checkpoint = _Checkpoint(0)
-        self._next: _Checkpoint | None = None
+        self._kept: dict[int, Kept] = {}
         self._server_failed = False
-        self.checkpoints_ns: list[int] = []
-        """When checkpoints were complete."""
+        self.checkpoints: Checkpoints | None = None
+        if isinstance(policy, Restart):
+            self.checkpoints = Checkpoints(policy, world.clock, nodes)
         self._membership.joined = lambda rank: self._note(rank, "joined")
         world.keep = self._keep
         if around is not None:
@@ -100,39 +80,17 @@ class Recovery:
     # -- what nodes tell
 
     def _keep(self, rank: int, memory: tuple[Any, ...], steps_begun: int) -> Steps:
-        kept = self._kept[rank] = _Kept(memory, steps_begun)
-        done = memory[0]
-        if self._world.server is None and self._membership.newest_round <= done:
+        kept = self._kept[rank] = Kept(memory, steps_begun)
+        server, members = self._world.server, self._membership
+        if server is None and members.newest_round <= kept.done:
             for newcomer in sorted(self._pending):
-                self._take_in(newcomer, rank, done)
+                members.join(newcomer, kept.done + 1)
+                self._hand_over(rank, newcomer, kept)
             self._pending.clear()
-        if isinstance(self._policy, Restart):
-            yield from self._write(self._policy, rank, kept)
-        self._furthest = max(self._furthest, done)
-
-    def _write(self, policy: Restart, rank: int, kept: _Kept) -> Steps:
-        """Write a checkpoint, if it is time and nobody is further."""
-        done = kept.memory[0]
-        due = self._clock.now_ns - self._since_ns >= policy.interval
-        if self._next is None and due and done > self._furthest:
-            self._next = _Checkpoint(done)
-        writing = self._next
-        if writing is None or writing.done != done:
-            return
-        if policy.cost:
-            yield self._nodes[rank].compute(policy.cost)
-        writing.states[rank] = kept
-        if all(each in writing.states for each in self._keepers(done)):
-            self._checkpoint, self._next = writing, None
-            self._since_ns = self._clock.now_ns
-            self.checkpoints_ns.append(self._since_ns)
-
-    def _keepers(self, done: int) -> list[int]:
-        if self._world.server is not None:
-            return [self._world.server]
-        return [
-            rank for rank in self._membership.members if self._membership.takes_part(rank, done)
-        ]
+        if self.checkpoints is not None:
+            there = [each for each in members.members if members.takes_part(each, kept.done)]
+            writers = there if server is None else [server]
+            yield from self.checkpoints.write(rank, kept, writers)
 
     # -- what surroundings tell
 
@@ -253,19 +211,11 @@ class Recovery:
         self._note(node.rank, "restored")
         yield from self._work(node)
 
-    def _take_in(self, rank: int, donor: int, done: int) -> None:
-        """Let ``rank`` be a member from the next round on, and hand it the state of ``donor``."""
-        self._membership.join(rank, done + 1)
-        self._hand_over(donor, rank, self._kept[donor])
-
-    def _hand_over(
-        self, donor: int, rank: int, kept: _Kept, steps_begun: int | None = None
-    ) -> None:
+    def _hand_over(self, donor: int, rank: int, kept: Kept, steps_begun: int | None = None) -> None:
         """Send ``kept`` from ``donor`` to ``rank``, which goes on from there once it has it."""
         world = self._world
-        num_bytes = sum(value.num_bytes for value in _values(kept.memory))
-        number = world.post(donor, rank, "state", num_bytes)
-        memory = _held_by(self._nodes[rank], kept.memory)
+        number = world.post(donor, rank, "state", kept.num_bytes)
+        memory = kept.held_by(self._nodes[rank])
         self._donors[rank] = donor
 
         def arrive() -> None:
@@ -275,7 +225,7 @@ class Recovery:
             self._note(rank, "restored")
             self._begin(rank, self._work)
 
-        world.carry(number, num_bytes, arrive)
+        world.carry(number, kept.num_bytes, arrive)
 
     def _begin_alone(self) -> None:
         """Where nobody is left to ask, let the first who is back go on from what it had kept."""
@@ -283,9 +233,8 @@ class Recovery:
             return
         rank = min(self._pending)
         del self._pending[rank]
-        had = self._checkpoint.states if self._policy.rolls_back else self._kept
-        kept = _stored(had, rank)
-        done = kept.memory[0] if kept else 0
+        kept = stored(self._kept if self.checkpoints is None else self.checkpoints.states, rank)
+        done = kept.done if kept else 0
         self._membership.join(rank, done + 1)
         self._reset(done)
         self._restart(rank, kept, self._work)
@@ -294,7 +243,7 @@ class Recovery:
 
     def _roll_back(self, failed: int) -> None:
         """Let all go back to the last checkpoint, ``failed`` with them if it is up again."""
-        assert isinstance(self._policy, Restart)
+        assert self.checkpoints is not None, "only those who write them go back to them"
         world, server, members = self._world, self._world.server, self._membership
         self._server_failed = server is not None and self._is_down(server)
         if self._server_failed:
@@ -307,48 +256,45 @@ class Recovery:
         if failed in members and self._may_leave(failed) and self._is_down(failed):
             self._note(failed, "left")
             members.leave(failed)
-        self._reset(self._checkpoint.done)
-        delay_ns, states = self._policy.recovery, self._checkpoint.states
-        self._since_ns = self._clock.now_ns + delay_ns
+        self._reset(self.checkpoints.done)
+        states = self.checkpoints.states
         if server is None:
-            self._restore(failed, states, delay_ns)
+            self._restore(failed, states)
             self._begin_alone()
             return
-        self._restart(server, states.get(server), self._serve, delay_ns)
+        self._restart(server, states.get(server), self._serve)
         for rank in members.workers:
             if rank != server and rank in members:
                 members.leave(rank)
             if not self._is_down(rank):
                 self._begin(rank, self._join_server)
 
-    def _restore(self, failed: int, states: dict[int, _Kept], delay_ns: int) -> None:
+    def _restore(self, failed: int, states: Mapping[int, Kept]) -> None:
         """Let every member go on from its checkpoint; who failed, or has none, is sent one."""
         donors = [each for each in self._membership.members if each in states and each != failed]
         for rank in self._membership.members:
-            kept = _stored(states, rank)
+            kept = stored(states, rank)
             if kept is not None and donors and rank not in donors:
                 steps_begun = kept.steps_begun if rank in states else None
                 self._hand_over(donors[0], rank, kept, steps_begun)
             else:
-                self._restart(rank, kept, self._work, delay_ns)
+                self._restart(rank, kept, self._work)
 
-    def _restart(
-        self, rank: int, kept: _Kept | None, part: Callable[[Node], Steps], delay_ns: int = 0
-    ) -> None:
+    def _restart(self, rank: int, kept: Kept | None, part: Callable[[Node], Steps]) -> None:
         """Let ``rank`` go on from what was stored, or from the beginning."""
         if kept is not None:
             node = self._nodes[rank]
-            node.go_on_from(_held_by(node, kept.memory), kept.steps_begun)
+            node.go_on_from(kept.held_by(node), kept.steps_begun)
         self._note(rank, "restored")
-        self._begin(rank, part, delay_ns)
+        self._begin(rank, part, self._policy.recovery_ns)
 
     def _reset(self, done: int) -> None:
         """Be where all are behind ``done``, and nobody further."""
         if self._world.server is None:  # else rounds are the server's alone
             self._membership.go_back(done)
         self._donors.clear()
-        self._next, self._furthest = None, done
-        self._since_ns = self._clock.now_ns
+        if self.checkpoints is not None:
+            self.checkpoints.go_back(done)
         self._went_back()
 
     # -- living
@@ -376,7 +322,8 @@ class Recovery:
         """Return, for the summary, how often what happened until ``end_ns``."""
         counts = Counter(each.what for each in events if each.kind == "membership")
         times = {what: counts[what] for what in ("left", "joined", "restored")}
-        times["checkpoints"] = sum(at_ns <= end_ns for at_ns in self.checkpoints_ns)
+        written_ns = self.checkpoints.written_ns if self.checkpoints else []
+        times["checkpoints"] = sum(at_ns <= end_ns for at_ns in written_ns)
         return times | {"dropped_messages": counts["dropped"]}
 
     def _note(self, rank: int, what: str) -> None:
@@ -385,28 +332,3 @@ class Recovery:
     def _tell(self, subject: str, what: str) -> None:
         assert self._around is not None, "nothing fails where nothing goes wrong"
         self._around.note("membership", subject, what)
-
-
-def _stored(states: Mapping[int, _Kept], rank: int) -> _Kept | None:
-    """Return what ``rank`` had kept, or else what another had; None if nobody had."""
-    return states.get(rank) or next((states[each] for each in sorted(states)), None)
-
-
-def _values(memory: Any) -> Iterator[Value]:
-    """Yield the Values in what a node keeps."""
-    if isinstance(memory, Value):
-        yield memory
-    elif isinstance(memory, State):
-        yield from (memory.parameters, memory.optimizer)
-    elif isinstance(memory, tuple):
-        for each in memory:
-            yield from _values(each)
-
-
-def _held_by(node: Node, memory: Any) -> Any:
-    """Return what another node kept as what ``node`` holds."""
-    if isinstance(memory, Value):
-        return node.hold(memory.recipe)
-    if isinstance(memory, State):
-        return State(node.hold(memory.parameters.recipe), node.hold(memory.optimizer.recipe))
-    return tuple(_held_by(node, each) for each in memory) if isinstance(memory, tuple) else memory

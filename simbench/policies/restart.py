@@ -37,3 +37,8 @@ class Restart(Policy):
     def detection_ns(self) -> int:
         """What ``detection`` says."""
         return self.detection
+
+    @property
+    def recovery_ns(self) -> int:
+        """What ``recovery`` says."""
+        return self.recovery

@@ -274,7 +274,7 @@ def test_work_between_checkpoints_takes_what_theory_says(train):
         stop=Stop(virtual_time=688 * 2000 * S),
     )
 
-    cycles = np.diff([0, *simulation.recovery.checkpoints_ns]) / 1e9
+    cycles = np.diff([0, *simulation.recovery.checkpoints.written_ns]) / 1e9
     error = 4 * cycles.std() / len(cycles) ** 0.5
     assert len(cycles) > 1800
     assert cycles.mean() == pytest.approx(688.486, abs=max(6.88, error))
