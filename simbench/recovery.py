@@ -53,6 +53,7 @@ class Recovery:
         self._world = world
         self._clock = world.clock
         self._membership = world.membership
+        self._server = next(iter(world.server_ranks), None)
         self._nodes = nodes
         self._around = around
         self._work, self._serve = work, serve
@@ -74,14 +75,14 @@ class Recovery:
             around.watcher = self
         for rank in self._membership.workers:
             self._begin(rank, self._work)
-        if world.server is not None:
-            self._begin(world.server, self._serve)
+        if self._server is not None:
+            self._begin(self._server, self._serve)
 
     # -- what nodes tell
 
     def _keep(self, rank: int, memory: tuple[Any, ...], steps_begun: int) -> Steps:
         kept = self._kept[rank] = Kept(memory, steps_begun)
-        server, members = self._world.server, self._membership
+        server, members = self._server, self._membership
         if server is None and members.newest_round <= kept.done:
             for newcomer in sorted(self._pending):
                 members.join(newcomer, kept.done + 1)
@@ -97,7 +98,7 @@ class Recovery:
     def went_down(self, rank: int) -> None:
         """Begin to notice it."""
         if not self._may_leave(rank):
-            if self._policy.rolls_back and rank == self._world.server:
+            if self._policy.rolls_back and rank == self._server:
                 self._later(rank, lambda: self._roll_back(rank))
             return
         if rank not in self._membership:
@@ -116,7 +117,7 @@ class Recovery:
     def came_up(self, rank: int) -> None:
         """Let it join, if it had left."""
         if not self._may_leave(rank):
-            if self._server_failed and rank == self._world.server:
+            if self._server_failed and rank == self._server:
                 self._roll_back(rank)
         elif rank not in self._membership:
             self._ask(rank)
@@ -145,8 +146,8 @@ class Recovery:
             self._part_with(newcomer)
             self._pending[newcomer] = None
         world = self._world
-        if world.server is not None:
-            world.mailboxes[world.server].offer(Mail(rank, "left", None))
+        if self._server is not None:
+            world.mailboxes[self._server].offer(Mail(rank, "left", None))
         self._begin_alone()
 
     def _part_with(self, rank: int) -> None:
@@ -198,7 +199,7 @@ class Recovery:
 
     def _ask(self, rank: int) -> None:
         """Let ``rank``, which is back, ask for the state."""
-        if self._world.server is None:
+        if self._server is None:
             self._pending[rank] = None
         else:
             self._begin(rank, self._join_server)
@@ -244,7 +245,7 @@ class Recovery:
     def _roll_back(self, failed: int) -> None:
         """Let all go back to the last checkpoint, ``failed`` with them if it is up again."""
         assert self.checkpoints is not None, "only those who write them go back to them"
-        world, server, members = self._world, self._world.server, self._membership
+        world, server, members = self._world, self._server, self._membership
         self._server_failed = server is not None and self._is_down(server)
         if self._server_failed:
             return  # Until it is back.
@@ -290,7 +291,7 @@ class Recovery:
 
     def _reset(self, done: int) -> None:
         """Be where all are behind ``done``, and nobody further."""
-        if self._world.server is None:  # else rounds are the server's alone
+        if self._server is None:  # else rounds are the server's alone
             self._membership.go_back(done)
         self._donors.clear()
         if self.checkpoints is not None:
@@ -311,7 +312,7 @@ class Recovery:
 
     def _may_leave(self, rank: int) -> bool:
         """Whether others can go on without ``rank``: it is a worker, and no server."""
-        return rank in self._membership.workers and rank != self._world.server
+        return rank in self._membership.workers and rank != self._server
 
     def _is_down(self, rank: int) -> bool:
         return self._around is not None and self._around.is_down(rank)

@@ -24,7 +24,9 @@ from simbench.cluster.straggler import Straggler
 from simbench.condition import Condition
 from simbench.damping import Damping
 from simbench.execution.identity import source_hash
+from simbench.learning.aggregator import Aggregator
 from simbench.learning.dataset import Dataset
+from simbench.learning.fault import Fault
 from simbench.learning.model import Model
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.task import Task
@@ -45,6 +47,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "strategies": ("simbench.strategies", Strategy),
     "strategies.graph": ("simbench.peer_graphs", PeerGraph),
     "strategies.on_failure": ("simbench.policies", Policy),
+    "strategies.aggregator": ("simbench.learning.aggregators", Aggregator),
     "strategies.damping": ("simbench.dampings", Damping),
     "task.model": ("simbench.learning.models", Model),
     "task.data": ("simbench.learning.datasets", Dataset),
@@ -55,6 +58,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "network": ("simbench.network.topologies", Topology),
     "network.transport": ("simbench.network.transports", Transport),
     "conditions": ("simbench.conditions", Condition),
+    "faults": ("simbench.learning.faults", Fault),
     "all_reduce": ("simbench.network.collectives.all_reduce", AllReduce),
 }
 """Keys that take one plug-in of a folder: the folder and the base of its classes."""
@@ -96,6 +100,8 @@ class Scenario(Spec):
     """How workers without a server average."""
     conditions: tuple[Annotated[Condition, OneOf("simbench.conditions")], ...] = ()
     """What goes wrong, and when; by default nothing."""
+    faults: tuple[Annotated[Fault, OneOf("simbench.learning.faults")], ...] = ()
+    """Which nodes compute wrong gradients, and how; by default none."""
     strategies: dict[str, Annotated[Strategy, OneOf("simbench.strategies")]] = Field(min_length=1)
     """What is compared: a name of your own and a choice each."""
     evaluate_every: PositiveInt = 5
@@ -108,29 +114,30 @@ class Scenario(Spec):
 
     def num_servers(self, strategy: Strategy) -> int:
         """Return the machines beside the workers that ``strategy`` uses, itself or to average."""
-        place = strategy.server_place
-        return self.all_reduce.num_servers if place is None else int(place == "own_machine")
+        places = strategy.server_places
+        return places.count("own_machine") if places else self.all_reduce.num_servers
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Scenario":
         if len(set(self.seeds)) < len(self.seeds):
             raise misfit(("seeds",), f"each counts once; got {list(self.seeds)}")
         for name, strategy in self.strategies.items():
-            place = strategy.server_place
-            if isinstance(place, int) and place >= self.cluster.nodes:
-                raise misfit(
-                    ("strategies", name, "server"),
-                    f"node {place} doesn't exist: {self.cluster.nodes} nodes have the ranks "
-                    f"0 to {self.cluster.nodes - 1}",
-                )
             try:
                 strategy.check(self.cluster.nodes)
             except ValidationError as error:
                 first = error.errors()[0]
                 raise misfit(("strategies", name, *first["loc"]), first["msg"]) from None
+            for place in strategy.server_places:
+                if isinstance(place, int) and place >= self.cluster.nodes:
+                    raise misfit(
+                        ("strategies", name, "server"),
+                        f"node {place} doesn't exist: {self.cluster.nodes} nodes have the ranks "
+                        f"0 to {self.cluster.nodes - 1}",
+                    )
         self._check_data()
         self._check_network()
         self._check_conditions()
+        self._check_faults()
         self._check_machines()
         return self
 
@@ -201,12 +208,24 @@ class Scenario(Spec):
                 first = error.errors()[0]
                 raise misfit(("conditions", index, *first["loc"]), first["msg"]) from None
 
+    def _check_faults(self) -> None:
+        """Refuse a faulty node that doesn't exist."""
+        nodes = self.cluster.nodes
+        for index, fault in enumerate(self.faults):
+            for rank in fault.nodes:
+                if rank >= nodes:
+                    raise misfit(
+                        ("faults", index, "nodes"),
+                        f"node {rank} doesn't exist: {nodes} nodes have the ranks 0 to {nodes - 1}",
+                    )
+
     @model_serializer(mode="wrap")
     def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what isn't there: the records of a run in which nothing goes wrong stay."""
         written: dict[str, Any] = write(self)
-        if not self.conditions:
-            written.pop("conditions", None)
+        for key in ("conditions", "faults"):
+            if not getattr(self, key):
+                written.pop(key, None)
         return written
 
     @property

@@ -47,12 +47,20 @@ def meanings(run: RunFolder) -> dict[str, str]:
         words["Down"] = _DOWN
     if any("left" in entry for entry in run.summary["runs"]):
         words["Left, joined, restored"] = _MEMBER
-    own = [name for name, rank in servers(run).items() if rank >= workers]
-    if own:
+    own = {name: sum(rank >= workers for rank in ranks) for name, ranks in servers(run).items()}
+    one = [name for name, count in own.items() if count == 1]
+    if one:
         words["Server"] = (
-            f"{join(own)}: the server is a machine of its own with a link like the others, so that "
+            f"{join(one)}: the server is a machine of its own with a link like the others, so that "
             f"is one machine more than the {workers} workers. It is not counted among the workers "
             "in shares of time."
+        )
+    several = [f"{name} ({count})" for name, count in own.items() if count > 1]
+    if several:
+        words["Servers"] = (
+            f"{join(several)}: each server is a machine of its own with a link like the others and "
+            f"holds a piece of the model. They are machines beside the {workers} workers and not "
+            "counted among them in shares of time."
         )
     return words
 
