@@ -200,7 +200,8 @@ WRONG = {
         (
             "FILE:17: sedes: unknown key 'sedes'; did you mean 'seeds'? (known: "
             "name, task, cluster, "
-            "network, all_reduce, conditions, faults, strategies, evaluate_every, stop, seeds)"
+            "network, all_reduce, conditions, faults, strategies, evaluate_every, stop, seeds, "
+            "sweep, tune)"
         ),
     ),
     "unknown kind": (

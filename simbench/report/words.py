@@ -2,6 +2,7 @@
 
 from simbench.records import RunFolder
 from simbench.report.nodes import servers
+from simbench.report.privacy import privacy
 from simbench.report.quantities import join
 
 _VIRTUAL_TIME = (
@@ -47,6 +48,9 @@ def meanings(run: RunFolder) -> dict[str, str]:
         words["Down"] = _DOWN
     if any("left" in entry for entry in run.summary["runs"]):
         words["Left, joined, restored"] = _MEMBER
+    spent = privacy(run)
+    if spent is not None:
+        words["Privacy"] = spent
     own = {name: sum(rank >= workers for rank in ranks) for name, ranks in servers(run).items()}
     one = [name for name, count in own.items() if count == 1]
     if one:
@@ -63,6 +67,21 @@ def meanings(run: RunFolder) -> dict[str, str]:
             "counted among them in shares of time."
         )
     return words
+
+
+def meanings_of_a_sweep(run: RunFolder) -> dict[str, str]:
+    """Return terms and what they mean on the page of all points."""
+    axes = join([axis["name"] for axis in run.axes])
+    points = len(run.summary["sweep"]["points"])
+    return {
+        "Point": (
+            f"One choice on each axis ({axes}); there are {points}. Every strategy runs at each "
+            "point, with the same seeds and from the same parameters."
+        ),
+        "Virtual time": _VIRTUAL_TIME,
+        "Time to target": _TIME_TO_TARGET,
+        "Not reached within": _NOT_REACHED,
+    }
 
 
 def reading(run: RunFolder) -> str:

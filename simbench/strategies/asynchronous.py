@@ -6,6 +6,7 @@ from pydantic import PositiveInt
 
 from simbench.damping import DampingChoice
 from simbench.dampings.constant import ConstantDamping
+from simbench.execution.values import Value
 from simbench.node import Node, Steps
 from simbench.strategy import ServerPlace, ShardPlace, Strategy, check_shards, shard_places
 
@@ -58,12 +59,15 @@ class Asynchronous(Strategy):
         while True:
             gradient = yield node.compute_gradient(state.parameters)
             stepped = node.step(state, gradient)
-            change = node.subtract(stepped.parameters, state.parameters)
-            pieces = node.split(change, len(node.servers))
-            for server, piece in zip(node.servers, pieces, strict=True):
-                node.send(server, piece, tag="push")
+            self._push(node, node.subtract(stepped.parameters, state.parameters))
             mails = yield from node.receive_from_each(node.servers, "model")
             state = stepped.with_parameters(node.paste([mail.body for mail in mails]))
+
+    def _push(self, node: Node, change: Value) -> None:
+        """Send each server its piece; who waits for the answers doesn't hold them any more."""
+        pieces = node.split(change, len(node.servers))
+        for server, piece in zip(node.servers, pieces, strict=True):
+            node.send(server, piece, tag="push")
 
     def serve(self, node: Node) -> Steps:
         """Add what arrives of this server's piece, in order of arrival, and answer its sender.
