@@ -74,7 +74,7 @@ class Message(NamedTuple):
     num_bytes: int
     sent_ns: int
     arrived_ns: int | None
-    """None where the run ended first."""
+    """None where the run ended first, or an end left and it was dropped."""
 
 
 class Happening(NamedTuple):
@@ -84,12 +84,14 @@ class Happening(NamedTuple):
     seed: int
     time_ns: int
     kind: str
-    """The ``kind`` of the condition, or ``transfer`` for a message that was cut and sent again."""
+    """The ``kind`` of the condition, ``transfer`` for a message that was cut and sent again, or
+    ``membership`` for what a policy made of it."""
     subject: str
     """``node 3``, ``3 - switch`` (a cable), ``3 -> switch`` (one direction), ``3 -> 0``
     (a transfer, from node to node)."""
     what: str
-    """``down``, ``up``, a rate; of a transfer ``cut`` or ``again``."""
+    """``down``, ``up``, a rate; of a transfer ``cut`` or ``again``; of a member ``left``,
+    ``joined`` or ``restored``, and of a message from or to one that left ``dropped``."""
     lost_ns: int | None
     """Of a node that goes down: how long it had worked on what it begins anew."""
     resent_bytes: int | None

@@ -45,6 +45,7 @@ from simbench.network.topologies.star import Star
 from simbench.network.topology import Topology
 from simbench.network.transport import Transport
 from simbench.peer_graph import PeerGraph
+from simbench.policy import Policy
 from simbench.records import TABLES
 from simbench.report.quantities import join, show_size
 from simbench.seeds import generator
@@ -58,6 +59,7 @@ from simbench.units import PositiveNanoseconds
 CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "strategies": ("simbench.strategies", Strategy),
     "strategies.graph": ("simbench.peer_graphs", PeerGraph),
+    "strategies.on_failure": ("simbench.policies", Policy),
     "strategies.aggregator": ("simbench.learning.aggregators", Aggregator),
     "strategies.damping": ("simbench.dampings", Damping),
     "task.model": ("simbench.learning.models", Model),

@@ -27,9 +27,11 @@ from simbench.influence import Influence
 from simbench.learning.operations import Bench
 from simbench.learning.privacy import spent
 from simbench.learning.training import Training
+from simbench.membership import Membership
 from simbench.network.fabric import Fabric
 from simbench.node import Node
 from simbench.records import Evaluation, Happening, Message, Span, Update
+from simbench.recovery import Recovery
 from simbench.scenario import Scenario
 from simbench.spec import dump_by_contents
 from simbench.surroundings import Surroundings
@@ -65,6 +67,7 @@ class _Version(NamedTuple):
 
     progress: int
     time_ns: int
+    samples: int
     num_updates: int
     num_messages: int
     num_unread: int
@@ -124,6 +127,7 @@ class Simulation:
             for place in self.strategy.server_places
         )
         self.num_nodes = num_workers + scenario.num_servers(self.strategy)
+        self._batches_per_count = self.strategy.batches_per_count(num_workers)
         rate = self.strategy.learning_rate
         optimizer = task.optimizer.model_copy(update={"learning_rate": rate} if rate else {})
         self.learning_rate = optimizer.learning_rate
@@ -161,6 +165,7 @@ class Simulation:
             worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
             publish=self._publish,
             observe=observe or self._refuse_to_observe,
+            membership=Membership(num_workers),
         )
         self.nodes = [Node(self.world, rank) for rank in range(self.num_nodes)]
         initial, _ = self._training.initial(0)
@@ -171,6 +176,19 @@ class Simulation:
         self._note_version(0, initial)
         if self.surroundings is not None:
             self._let_go_wrong(self.surroundings)
+        self.recovery = None
+        if self.strategy.on_failure.goes_on:
+            self.recovery = Recovery(
+                self.strategy.on_failure,
+                self.world,
+                self.nodes,
+                self.surroundings,
+                work=self.strategy.work,
+                serve=self.strategy.serve,
+                left=self._forget_replicas,
+                went_back=self._replicas.clear,
+            )
+            return
         for rank in range(num_workers):
             self.clock.process(self.strategy.work(self.nodes[rank]))
         for rank in self.servers:
@@ -257,10 +275,12 @@ class Simulation:
         ]
         work = [*self.work, *unfinished]
         around = self.surroundings
+        dropped = self.world.dropped
+        ended = [m._replace(arrived_ns=dropped.get(m.number, m.arrived_ns)) for m in messages]
         tiles = spans(
             self.num_nodes,
             work,
-            messages,
+            ended,
             end_ns,
             down=around.down_until(end_ns) if around else (),
             standstills=around.deliveries.standstills_until(end_ns) if around else (),
@@ -274,10 +294,13 @@ class Simulation:
             for node in self.nodes
             for reader in node.mailbox.readers
         ]
-        for (tag, _, _), meeting in self.world.meetings.items():
+        for meeting in self.world.meetings.values():
+            absent = meeting.absent(self.world.membership)
             waiting += [
-                f"node {rank} for nodes {meeting.absent} to join {tag!r}" for rank in meeting.joined
+                f"node {rank} for nodes {absent} to join {meeting.tag!r}" for rank in meeting.joined
             ]
+        if not self.world.membership.members:
+            waiting.append("every worker has left")
         if self.surroundings is not None:
             waiting += self.surroundings.complaints()
         return "; ".join(waiting) or "every process has ended"
@@ -293,11 +316,12 @@ class Simulation:
     ) -> None:
         if self.ended_by is not None:
             return
-        per_count = self.strategy.batches_per_count(self.world.num_workers)
+        per_count = self._batches_per_count
         if self.strategy.counts == "steps" and rank not in self.servers:
             assert progress is not None, "each worker counts its steps"
             assert batches is None, "a step is as many batches as any other"
-            self._publish_replica(rank, model.recipe, progress, per_count)
+            if not self._was_published(progress):
+                self._publish_replica(rank, model.recipe, progress)
             return
         if len(self.servers) > 1:
             assert progress is not None, "each server counts"
@@ -307,7 +331,8 @@ class Simulation:
         batches = per_count if batches is None else batches
         if self.servers:
             # What a server publishes is the model itself.
-            self._add_version(progress, [model.recipe], batches, contributor, staleness)
+            if not self._was_published(progress):
+                self._add_version(progress, [model.recipe], batches, contributor, staleness)
             return
         assert progress is None, "without a server nobody knows how many updates there are"
         self._latest[rank] = model.recipe
@@ -317,16 +342,38 @@ class Simulation:
             self._last_update[rank] = done + 1
             self._add_version(done + 1, self._latest, batches, rank, staleness)
 
-    def _publish_replica(self, rank: int, recipe: Recipe, progress: int, batches: int) -> None:
+    def _was_published(self, progress: int | None) -> bool:
+        """Whether this version is done again, after a failure."""
+        again = progress is not None and progress < len(self._batches)
+        return again and self.recovery is not None
+
+    def _publish_replica(self, rank: int, recipe: Recipe, progress: int) -> None:
         """Take a worker's replica of one step: the last one makes the version."""
-        replicas = self._replicas.setdefault(progress, {})
-        # A replica that won't be evaluated must not be kept alive.
+        batches = self._batches_per_count
         wanted = self._is_evaluated(progress, (progress - 1) * batches, progress * batches)
-        replicas[rank] = recipe if wanted else None
-        if len(replicas) == self.world.num_workers:
-            del self._replicas[progress]
-            ordered = [replicas[rank] for rank in sorted(replicas)]
-            self._add_version(progress, ordered, batches, None, 0)
+        # How many batches there are isn't known before all have published, if workers may leave.
+        unsure = self.recovery is not None and self.scenario.stop.samples is not None
+        # A replica that won't be evaluated must not be kept alive.
+        self._replicas.setdefault(progress, {})[rank] = recipe if wanted or unsure else None
+        self._join_replicas(progress)
+
+    def _join_replicas(self, progress: int) -> None:
+        """Enter the version of one step in the books, if the replicas of all are there."""
+        replicas, everybody = self._replicas[progress], self.world.num_workers
+        if self.recovery is not None:
+            everybody = self.world.membership.count_in(progress)
+        if len(replicas) < max(1, everybody):
+            return
+        del self._replicas[progress]
+        ordered = [replicas[rank] for rank in sorted(replicas)]
+        batches = self._batches_per_count * len(replicas) // self.world.num_workers
+        self._add_version(progress, ordered, batches, None, 0)
+
+    def _forget_replicas(self, rank: int) -> None:
+        """Wait for ``rank`` no longer, which has left."""
+        for progress in sorted(self._replicas):
+            self._replicas[progress].pop(rank, None)
+            self._join_replicas(progress)
 
     def _add_version(
         self,
@@ -337,18 +384,24 @@ class Simulation:
         staleness: int,
     ) -> None:
         """Enter the next version in the books: the mean of ``replicas``, if it is evaluated."""
-        assert progress == len(self.updates) + 1, "versions are published in turn: 1, 2, ..."
+        if self.ended_by is not None:
+            return
+        if self.recovery is not None and progress is not None:
+            # Of versions that nobody was left to publish, nothing comes.
+            self._batches += [self._batches[-1]] * (progress - len(self._batches))
+        assert progress == len(self._batches), "versions are published in turn: 1, 2, ..."
         before, now_ns = self._batches[-1], self.clock.now_ns
         after = before + batches
         self._batches.append(after)
         self.updates.append(Update(self.name, self.seed, progress, now_ns, contributor, staleness))
-        if self._is_evaluated(progress, before, after):
-            known = [each for each in replicas if each is not None]
+        known = [each for each in replicas if each is not None]
+        if known and self._is_evaluated(progress, before, after):
             mean = self._training.mix(known, None, 0) if len(known) > 1 else known[0]
             self._note_version(progress, mean)
         if self._is_last(progress, before, after):
             stop = self.scenario.stop
-            self.ended_by = "updates" if progress == stop.updates else "samples"
+            by_updates = stop.updates is not None and progress >= stop.updates
+            self.ended_by = "updates" if by_updates else "samples"
             self.end_ns = now_ns
 
     def _publish_piece(
@@ -389,7 +442,7 @@ class Simulation:
 
     def _is_last(self, progress: int, before: int, after: int) -> bool:
         stop, size = self.scenario.stop, self.scenario.task.samples_per_step
-        return progress == stop.updates or (
+        return (stop.updates is not None and progress >= stop.updates) or (
             stop.samples is not None and before * size < stop.samples <= after * size
         )
 
@@ -398,6 +451,7 @@ class Simulation:
             _Version(
                 progress,
                 self.clock.now_ns,
+                self.samples(progress),
                 len(self.updates),
                 len(self.world.messages),
                 self.world.num_unread,
@@ -418,6 +472,8 @@ class Simulation:
         if not self.servers and self.strategy.counts == "updates":
             yield from self._latest
         for meeting in self.world.meetings.values():
+            yield from meeting.joined.values()
+        for meeting in self.world.running:
             yield from meeting.joined.values()
 
     def _refuse_to_observe(self, recipe: Recipe) -> Any:
@@ -593,7 +649,7 @@ def _row(simulation: Simulation, settled: _Settled) -> Evaluation:
         simulation.seed,
         version.progress,
         version.time_ns,
-        simulation.samples(version.progress),
+        version.samples,
         version.payload_bytes,
         settled.loss,
         settled.accuracy,
@@ -644,6 +700,8 @@ def _outcome(
         summary["privacy"] = simulation.privacy_spent(end_ns)
     if simulation.scenario.conditions:
         summary |= _what_it_cost(events)
+    if simulation.recovery is not None:
+        summary |= simulation.recovery.sum_up(events, end_ns)
     clock_s = simulation.clock_s + time.thread_time() - begun_s
     return Outcome(evaluations, updates, messages, tiles, events, summary, known, clock_s)
 

@@ -2,14 +2,22 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import NonNegativeInt, PositiveFloat
+from pydantic import (
+    NonNegativeInt,
+    PositiveFloat,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from simbench.execution.values import Value
 from simbench.learning.aggregator import Aggregate, Aggregator
 from simbench.learning.optimizer import Optimizer
 from simbench.node import Node, Steps
+from simbench.policies.wait import Wait
+from simbench.policy import Policy
 from simbench.spec import OneOf, Spec, misfit
 
 ServerPlace = Literal["own_machine"] | NonNegativeInt
@@ -34,9 +42,32 @@ class Strategy(Spec, ABC):
     kind: str
     learning_rate: PositiveFloat | None = None
     """Replaces the task's own: each strategy deserves its best."""
+    on_failure: Annotated[Policy, OneOf("simbench.policies")] = Wait()
+    """What to do when a node fails, and when it is back: wait, go on without it, or restart."""
 
     counts: ClassVar[Literal["steps", "updates"]]
     """What ``publish`` counts: local steps that every node has done, or updates of a server."""
+    resumes: ClassVar[bool] = False
+    """Whether it tells with ``keep`` what it needs to go on, so that nodes can leave and join."""
+
+    @model_validator(mode="after")
+    def _can_do_so(self) -> "Strategy":
+        if self.on_failure.goes_on and not self.resumes:
+            raise misfit(
+                ("on_failure",),
+                f"{self.kind} can only wait: it doesn't tell what a node would need to go on",
+            )
+        if self.on_failure.goes_on and len(self.server_places) > 1:
+            raise misfit(("on_failure",), "with several servers, one can only wait")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the policy that all had before there were others: records stay."""
+        written: dict[str, Any] = write(self)
+        if self.on_failure == Wait():
+            written.pop("on_failure", None)
+        return written
 
     @property
     @abstractmethod
@@ -53,8 +84,11 @@ class Strategy(Spec, ABC):
 
     @property
     def is_order_dependent(self) -> bool:
-        """Whether what it computes depends on who comes first, and so on network and machines."""
-        return self.counts == "updates"
+        """Whether what it computes depends on who comes first, and so on network and machines.
+
+        With a policy that goes on without nodes, it depends on when they fail.
+        """
+        return self.counts == "updates" or self.on_failure.goes_on
 
     def check(self, num_workers: int) -> None:
         """Refuse what can't be done with so many workers.

@@ -17,7 +17,7 @@ import torch
 from hypothesis import strategies as st
 from simpy.events import Event
 
-from simbench import condition_laws
+from simbench import condition_laws, policy_laws
 from simbench.clock import Clock
 from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitter import Jitter
@@ -199,6 +199,11 @@ def _transported(transport: Transport, rate_bps: int) -> list[tuple[int, int]]:
 def check_condition(condition: Condition) -> None:
     """Check that nothing is lost, that runs end, and that all strategies meet the same."""
     condition_laws.check_condition(condition)
+
+
+def check_policies(strategy: Strategy) -> None:
+    """Check that ``strategy`` meets failures as each policy says, or refuses it in words."""
+    policy_laws.check_policies(strategy)
 
 
 def check_model(model: Model, data: Dataset) -> None:

@@ -73,7 +73,8 @@ def scenario_of(nodes=2, network=None, dimension=10, step_ns=10, stop=None, **mo
     """Return a scenario of ``nodes`` fixed machines whose vectors have 4 * ``dimension`` bytes."""
     return Scenario(
         name="test",
-        task=Task(model=Quadratic(dimension=dimension), data=Gaussian(), batch_size=1),
+        task=more.pop("task", None)
+        or Task(model=Quadratic(dimension=dimension), data=Gaussian(), batch_size=1),
         cluster=Cluster(nodes=nodes, machine=Fixed(step_time=step_ns, jitter=Constant())),
         network=network or Instant(),
         strategies=more.pop("strategies", {"only": Averaging()}),

@@ -73,6 +73,11 @@ def test_condition(condition):
     testing.check_condition(condition)
 
 
+@pytest.mark.parametrize("strategy", every("strategies"))
+def test_policies(strategy):
+    testing.check_policies(strategy)
+
+
 def data_for(model):
     package, base = CHOICES["task.data"]
     return next(d() for d in discover(package, base).values() if not misfit_of(model, d()))

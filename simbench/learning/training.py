@@ -114,7 +114,12 @@ class Training:
         both = self.graph.recipe(self._steps[chosen], (parameters, state, gradient), home=home)
         return (
             self._like(parameters, self._items[0], (both,), home),
-            self.graph.recipe(self._items[1], (both,), home=home),
+            self.graph.recipe(
+                self._items[1],
+                (both,),
+                num_bytes=chosen.state_vectors * parameters.num_bytes,
+                home=home,
+            ),
         )
 
     def _step_of_wholes(

@@ -38,7 +38,21 @@ def rows(results: Sequence[Outcome], target: float | None) -> list[tuple[str, ..
         place += 1
     if any("retries" in each.attempts[0].summary for each in results):
         found.insert(place, ("transfers sent again, all seeds", *map(_sent_again, results)))
+        place += 1
+    if any("left" in each.attempts[0].summary for each in results):
+        moved = map(_moved, results)
+        found.insert(place, ("workers that left, joined, were restored; all seeds", *moved))
     return found
+
+
+def _moved(outcome: Outcome) -> str:
+    """Return how often workers left, joined and were restored, where the policy isn't to wait."""
+    ends = [attempt.summary for attempt in outcome.attempts]
+    if "left" not in ends[0]:
+        return "all waited"
+    return ", ".join(
+        f"{sum(end[what] for end in ends):,}" for what in ("left", "joined", "restored")
+    )
 
 
 def _sent_again(outcome: Outcome) -> str:

@@ -29,6 +29,13 @@ _DOWN = (
     "what it was computing; transfers that are cut are sent again when both ends are up and there "
     "is a way."
 )
+_MEMBER = (
+    "With a policy that isn't to wait, a worker whose failure was detected has left: nobody waits "
+    "for it, and messages from and to it are dropped. One that is back joins at the next round and "
+    "is sent the state, which takes the time of the transfer; then it is restored. With restart, "
+    "all are restored from the last checkpoint, and do again what came after it. On the timeline a "
+    "cross is where a node left, a triangle where it was restored."
+)
 
 
 def meanings(run: RunFolder) -> dict[str, str]:
@@ -46,6 +53,8 @@ def meanings(run: RunFolder) -> dict[str, str]:
             words[what.capitalize()] = meaning
     if any("retries" in entry for entry in run.summary["runs"]):
         words["Down"] = _DOWN
+    if any("left" in entry for entry in run.summary["runs"]):
+        words["Left, joined, restored"] = _MEMBER
     spent = privacy(run)
     if spent is not None:
         words["Privacy"] = spent

@@ -1,6 +1,5 @@
 """Asynchronous training behind servers: nobody waits for another worker."""
 
-import itertools
 from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
@@ -43,6 +42,7 @@ class Asynchronous(Strategy):
     """How much of a stale change is added; by default all."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "updates"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> tuple[ServerPlace, ...]:
@@ -70,15 +70,21 @@ class Asynchronous(Strategy):
             node.send(server, piece, tag="push")
 
     def serve(self, node: Node) -> Steps:
-        """Add what arrives of this server's piece, in order of arrival, and answer its sender."""
+        """Add what arrives of this server's piece, in order of arrival, and answer its sender.
+
+        A worker that joins is answered, too.
+        """
         pieces = node.split(node.initial_state().parameters, len(node.servers))
-        parameters = pieces[node.servers.index(node.rank)]
-        read = dict.fromkeys(node.workers, 0)
-        for update in itertools.count(1):
-            push = yield node.receive("push")
-            staleness = update - 1 - read[push.sender]
-            weight = self.damping.factor(staleness)
-            parameters = node.mix(parameters, push.body, weights=(1.0, weight))
-            node.publish(parameters, update, contributor=push.sender, staleness=staleness)
+        update, parameters = node.resume(0, pieces[node.servers.index(node.rank)])
+        read = dict.fromkeys(node.workers, update)
+        while True:
+            push = yield node.receive(("push", "join"))
+            if push.tag == "push":
+                staleness = update - read[push.sender]
+                weight = self.damping.factor(staleness)
+                parameters = node.mix(parameters, push.body, weights=(1.0, weight))
+                update += 1
+                node.publish(parameters, update, contributor=push.sender, staleness=staleness)
             node.send(push.sender, parameters, tag="model")
             read[push.sender] = update
+            yield from node.keep(update, parameters)

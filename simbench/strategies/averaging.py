@@ -37,6 +37,7 @@ class Averaging(Strategy):
     """Size of a bucket, such as 25 MiB; by default all is averaged at once, after the step."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> None:
@@ -45,9 +46,8 @@ class Averaging(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Train alone, meet the others every ``period`` steps."""
-        state = node.initial_state()
-        gathered = None
-        for step in itertools.count(1):
+        done, state, gathered = node.resume(0, node.initial_state(), None)
+        for step in itertools.count(done + 1):
             meeting = step % self.period == 0
             if self.combine == "gradients":
                 # Without a size, all is one bucket, which is out at the end.
@@ -71,3 +71,4 @@ class Averaging(Strategy):
                 if meeting:
                     state = state.with_parameters((yield node.all_reduce(state.parameters)))
             node.publish(state.parameters, progress=step)
+            yield from node.keep(step, state, gathered)

@@ -36,6 +36,7 @@ class DiLoCo(Strategy):
     """The outer optimiser, with a learning rate of its own."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> None:
@@ -46,7 +47,8 @@ class DiLoCo(Strategy):
         """Train alone; every ``period`` steps, take an outer step with the others."""
         state = node.initial_state()
         shared = node.fresh_state(state.parameters)
-        for step in itertools.count(1):
+        done, state, shared = node.resume(0, state, shared)
+        for step in itertools.count(done + 1):
             gradient = yield node.compute_gradient(state.parameters)
             state = node.step(state, gradient)
             if step % self.period == 0:
@@ -55,3 +57,4 @@ class DiLoCo(Strategy):
                 shared = node.step(shared, outer_gradient, self.outer)
                 state = state.with_parameters(shared.parameters)
             node.publish(state.parameters, progress=step)
+            yield from node.keep(step, state, shared)

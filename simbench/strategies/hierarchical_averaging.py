@@ -36,6 +36,7 @@ class HierarchicalAveraging(Strategy):
     """Local steps from one averaging among all to the next; a multiple of ``inner_period``."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _rounds_are_whole(self) -> "HierarchicalAveraging":
@@ -56,8 +57,8 @@ class HierarchicalAveraging(Strategy):
         """Train alone, meet the island often and all others seldom."""
         first = node.rank - node.rank % self.island
         island = node.workers[first : first + self.island]
-        state = node.initial_state()
-        for step in itertools.count(1):
+        done, state = node.resume(0, node.initial_state())
+        for step in itertools.count(done + 1):
             gradient = yield node.compute_gradient(state.parameters)
             state = node.step(state, gradient)
             if step % self.outer_period == 0:
@@ -66,3 +67,4 @@ class HierarchicalAveraging(Strategy):
                 mean = yield node.all_reduce(state.parameters, tag="island", among=island)
                 state = state.with_parameters(mean)
             node.publish(state.parameters, progress=step)
+            yield from node.keep(step, state)

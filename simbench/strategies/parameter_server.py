@@ -57,6 +57,7 @@ class ParameterServer(Strategy):
     """The server's optimiser for the mean gradient; by default that of the task."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _can_be_done_in_pieces(self) -> "ParameterServer":
@@ -75,6 +76,10 @@ class ParameterServer(Strategy):
 
     @model_validator(mode="after")
     def _has_an_effect(self) -> "ParameterServer":
+        if self.backup_workers and self.on_failure.goes_on:
+            raise misfit(
+                ("on_failure",), "backup_workers go on without whoever fails, as many as they are"
+            )
         if self.optimizer is None:
             return self
         if self.combine != "gradients":
@@ -90,8 +95,8 @@ class ParameterServer(Strategy):
 
     @property
     def is_order_dependent(self) -> bool:
-        """Whether the server may drop what comes late."""
-        return self.backup_workers > 0
+        """Whether the server may drop what comes late, or go on without who fails."""
+        return self.backup_workers > 0 or self.on_failure.goes_on
 
     def check(self, num_workers: int) -> None:
         """Refuse to wait for nobody, and an aggregator that can't do with so few."""
@@ -103,6 +108,9 @@ class ParameterServer(Strategy):
             )
         check_shards(self.server, self.servers, num_workers)
         self.aggregator.check("aggregator", self.batches_per_count(num_workers))
+        if self.on_failure.goes_on:
+            # So few may be left.
+            self.aggregator.check("aggregator", 1)
 
     def batches_per_count(self, num_workers: int) -> int:
         """Return how many pushes the server averages."""
@@ -110,7 +118,7 @@ class ParameterServer(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Step, push, pull."""
-        return self._race_news(node) if self.is_order_dependent else self._take_turns(node)
+        return self._race_news(node) if self.backup_workers else self._take_turns(node)
 
     def _take_turns(self, node: Node) -> Steps:
         state = node.initial_state()
@@ -146,11 +154,14 @@ class ParameterServer(Strategy):
         state = node.initial_state()
         pieces = node.split(state.parameters, len(node.servers))
         state = state.with_parameters(pieces[node.servers.index(node.rank)])
-        for step in itertools.count(1):
-            if self.is_order_dependent:
+        done, state = node.resume(0, state)
+        for step in itertools.count(done + 1):
+            if self.backup_workers:
                 pushes = yield from self._first(node, step - 1)
             else:
-                pushes = yield from node.receive_from_each(node.workers, "push")
+                pushes = yield from node.receive_from_each(
+                    node.workers, "push", welcome=state.parameters
+                )
             mean = aggregate(
                 node,
                 self.aggregator,
@@ -161,9 +172,10 @@ class ParameterServer(Strategy):
                 state = node.step(state, mean, self.optimizer)
             else:
                 state = state.with_parameters(mean)
-            node.publish(state.parameters, progress=step)
+            node.publish(state.parameters, progress=step, batches=len(pushes))
             for worker in node.workers:
                 node.send(worker, state.parameters, tag="model", version=step)
+            yield from node.keep(step, state)
 
     def _first(self, node: Node, version: int) -> Steps:
         """Wait for enough pushes of ``version``; drop what comes late for an earlier one."""

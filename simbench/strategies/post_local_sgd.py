@@ -31,6 +31,7 @@ class PostLocalSGD(Strategy):
     """H, the local steps from one all-reduce to the next after the switch."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> None:
@@ -39,10 +40,11 @@ class PostLocalSGD(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Step; average at every step until the switch, and seldom after it."""
-        state = node.initial_state()
-        for step in itertools.count(1):
+        done, state = node.resume(0, node.initial_state())
+        for step in itertools.count(done + 1):
             gradient = yield node.compute_gradient(state.parameters)
             state = node.step(state, gradient)
             if step <= self.switch or (step - self.switch) % self.period == 0:
                 state = state.with_parameters((yield node.all_reduce(state.parameters)))
             node.publish(state.parameters, progress=step)
+            yield from node.keep(step, state)

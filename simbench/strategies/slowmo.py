@@ -39,6 +39,7 @@ class SlowMo(Strategy):
     """What the local optimiser remembers of earlier rounds: all, or nothing."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> None:
@@ -51,7 +52,8 @@ class SlowMo(Strategy):
         slow = SGD(learning_rate=self.alpha, momentum=self.momentum)
         state = node.initial_state()
         shared = node.fresh_state(state.parameters)
-        for step in itertools.count(1):
+        done, state, shared = node.resume(0, state, shared)
+        for step in itertools.count(done + 1):
             gradient = yield node.compute_gradient(state.parameters)
             state = node.step(state, gradient)
             if step % self.period == 0:
@@ -62,3 +64,4 @@ class SlowMo(Strategy):
                 else:
                     state = state.with_parameters(shared.parameters)
             node.publish(state.parameters, progress=step)
+            yield from node.keep(step, state, shared)
