@@ -6,7 +6,7 @@ tensors: a strategy never sees a tensor or a wall clock.
 """
 
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,10 +18,11 @@ from simbench.clock import Clock
 from simbench.cluster.backward import out_ns
 from simbench.cluster.processor import Processor, Release
 from simbench.execution.values import Operation, Recipe, Value
+from simbench.learning.compressor import Layout
 from simbench.learning.optimizer import Optimizer
 from simbench.mailbox import Mail, Mailbox, Receive
 from simbench.seeds import generator
-from simbench.world import AllReduceUnderWay, World
+from simbench.world import Gathering, World
 
 Steps = Generator[Event, Any, Any]
 """What a strategy's methods are: generators of events to wait for."""
@@ -201,18 +202,37 @@ class Node:
         It starts when the last of them has joined and takes what the chosen algorithm takes.
         ``among`` are ranks, this node's with them; all workers by default.
         """
+        return self._join(vector, tag, among, self._world.reduce)
+
+    def all_gather(
+        self, value: Value, tag: str = "all_gather", among: Sequence[int] | None = None
+    ) -> Event:
+        """Join the next all-gather of ``among``; the event's value is everybody's, by rank.
+
+        What they bring may differ in size. It is as ``all_reduce`` in all else.
+        """
+        return self._join(value, tag, among, self._world.gather)
+
+    def _join(
+        self,
+        value: Value,
+        tag: str,
+        among: Sequence[int] | None,
+        begin: Callable[[Gathering, str], None],
+    ) -> Event:
+        """Bring ``value`` to the next collective under ``tag``, and begin it if all are there."""
         world = self._world
         ranks = tuple(self.workers) if among is None else tuple(sorted(among))
         assert self.rank in ranks, "who joins takes part"
         count = self._meetings_joined[tag, ranks]
         self._meetings_joined[tag, ranks] += 1
         key = tag, ranks, count
-        meeting = world.meetings.setdefault(key, AllReduceUnderWay(ranks))
-        meeting.joined[self.rank] = self._own(vector)
+        meeting = world.meetings.setdefault(key, Gathering(ranks))
+        meeting.joined[self.rank] = self._own(value)
         done = meeting.waiting[self.rank] = Event(self._clock)
         if not meeting.absent:
             del world.meetings[key]
-            world.begin(meeting, tag)
+            begin(meeting, tag)
         return done
 
     def all_reduce_buckets(
@@ -258,6 +278,11 @@ class Node:
             word.process.interrupt()
 
     # -- the model
+
+    @property
+    def layout(self) -> Layout:
+        """What a vector of parameters is made of, for operations that have to know."""
+        return self._training.layout
 
     def initial_state(self) -> State:
         """Return the parameters that all nodes start from, and an optimiser that hasn't stepped."""

@@ -23,11 +23,13 @@ from simbench.cluster.machine import Machine
 from simbench.cluster.straggler import Straggler
 from simbench.condition import Condition
 from simbench.execution.identity import source_hash
+from simbench.learning.compressor import Compression
 from simbench.learning.dataset import Dataset
 from simbench.learning.model import Model
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.task import Task
-from simbench.network.collective import AllReduce
+from simbench.network.collective import AllGather, AllReduce
+from simbench.network.collectives.all_gather.ring import Ring as RingAllGather
 from simbench.network.collectives.all_reduce.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Topology
@@ -42,6 +44,7 @@ from simbench.units import PositiveNanoseconds
 CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "strategies": ("simbench.strategies", Strategy),
     "strategies.graph": ("simbench.peer_graphs", PeerGraph),
+    "strategies.compression": ("simbench.learning.compression", Compression),
     "task.model": ("simbench.learning.models", Model),
     "task.data": ("simbench.learning.datasets", Dataset),
     "task.optimizer": ("simbench.learning.optimizers", Optimizer),
@@ -52,6 +55,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "network.transport": ("simbench.network.transports", Transport),
     "conditions": ("simbench.conditions", Condition),
     "all_reduce": ("simbench.network.collectives.all_reduce", AllReduce),
+    "all_gather": ("simbench.network.collectives.all_gather", AllGather),
 }
 """Keys that take one plug-in of a folder: the folder and the base of its classes."""
 
@@ -90,6 +94,10 @@ class Scenario(Spec):
     """Over what network."""
     all_reduce: Annotated[AllReduce, OneOf("simbench.network.collectives.all_reduce")] = Ring()
     """How workers without a server average."""
+    all_gather: Annotated[AllGather, OneOf("simbench.network.collectives.all_gather")] = (
+        RingAllGather()
+    )
+    """How workers without a server pass on what can't be added up, as compressed vectors are."""
     conditions: tuple[Annotated[Condition, OneOf("simbench.conditions")], ...] = ()
     """What goes wrong, and when; by default nothing."""
     strategies: dict[str, Annotated[Strategy, OneOf("simbench.strategies")]] = Field(min_length=1)
@@ -202,6 +210,9 @@ class Scenario(Spec):
         written: dict[str, Any] = write(self)
         if not self.conditions:
             written.pop("conditions", None)
+        # Few strategies read it.
+        if self.all_gather == RingAllGather():
+            written.pop("all_gather", None)
         return written
 
     @property

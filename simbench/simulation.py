@@ -126,6 +126,7 @@ class Simulation:
             fabric=fabric,
             carrier=self.surroundings.deliveries if self.surroundings else carrier,
             all_reduce=scenario.all_reduce,
+            all_gather=scenario.all_gather,
             servers=range(num_workers, self.num_nodes),
             training=self._training,
             seed=seed,

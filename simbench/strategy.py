@@ -3,17 +3,22 @@
 from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import NonNegativeInt, PositiveFloat
+from pydantic import NonNegativeInt, PositiveFloat, model_validator
 
+from simbench.exchange import Exchange
+from simbench.learning.compressor import Compression
 from simbench.learning.optimizer import Optimizer
 from simbench.node import Node, Steps
-from simbench.spec import OneOf, Spec
+from simbench.spec import OneOf, Spec, misfit
 
 ServerPlace = Literal["own_machine"] | NonNegativeInt
 """Where the server runs: on one machine more, with a link like the others, or on a node's."""
 
 OptimizerChoice = Annotated[Optimizer, OneOf("simbench.learning.optimizers")]
 """An optimiser of the strategy's own, beside the task's."""
+
+CompressionChoice = Annotated[Compression, OneOf("simbench.learning.compression")]
+"""How vectors are compressed on their way."""
 
 
 class Strategy(Spec, ABC):
@@ -57,3 +62,30 @@ class Strategy(Spec, ABC):
     def serve(self, node: Node) -> Steps:
         """Be the server. Strategies without one leave this out."""
         yield from ()
+
+
+class CompressingStrategy(Strategy, ABC):
+    """A strategy whose exchange of gradients or parameters may be compressed."""
+
+    compression: CompressionChoice | None = None
+    """How what a node gives to the others is compressed; by default it isn't."""
+
+    @property
+    def exchanges_gradients(self) -> bool:
+        """Whether gradients are given away, and not changes of parameters."""
+        return False
+
+    @model_validator(mode="after")
+    def _keeps_scale(self) -> "CompressingStrategy":
+        compression = self.compression
+        if compression and not compression.keeps_scale and not self.exchanges_gradients:
+            raise misfit(
+                ("compression",),
+                f"{compression.kind} as it is set forgets how large things are, which does for "
+                "gradients alone; here the change of parameters is sent",
+            )
+        return self
+
+    def exchange(self, node: Node) -> Exchange:
+        """Return how ``node`` gives to the others and gets from them."""
+        return Exchange(node, self.compression)

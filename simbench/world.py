@@ -10,15 +10,15 @@ from simbench.clock import Clock
 from simbench.execution.values import Recipe, Value
 from simbench.learning.training import Training
 from simbench.mailbox import Mailbox
-from simbench.network.collective import AllReduce, Exchange, Plan
+from simbench.network.collective import AllGather, AllReduce, Exchange, Plan
 from simbench.network.fabric import Fabric
 from simbench.network.transport import Carrier
 from simbench.records import Message
 
 
 @dataclass
-class AllReduceUnderWay:
-    """An all-reduce that some nodes have joined and others haven't."""
+class Gathering:
+    """A collective that some nodes have joined and others haven't."""
 
     ranks: tuple[int, ...]
     """Who takes part."""
@@ -47,6 +47,7 @@ class World:
     carrier: Carrier
     """Who brings messages over the fabric, whatever fails on it."""
     all_reduce: AllReduce
+    all_gather: AllGather
     servers: range
     """Machines beside the workers: the strategy's own, or those of its all-reduce."""
     training: Training
@@ -65,9 +66,9 @@ class World:
     arrivals: dict[int, int] = field(default_factory=dict)
     """Message number -> when it arrived."""
     payload_bytes: int = 0
-    meetings: dict[Meeting, AllReduceUnderWay] = field(default_factory=dict)
-    planned: dict[tuple[int, tuple[int, ...]], Plan] = field(default_factory=dict)
-    """What all-reduces send, by size and ranks: it needn't be worked out again."""
+    meetings: dict[Meeting, Gathering] = field(default_factory=dict)
+    planned: dict[tuple[int | tuple[int, ...], tuple[int, ...]], Plan] = field(default_factory=dict)
+    """What all-reduces send, by size and ranks, and all-gathers, by sizes: worked out once."""
     mailboxes: list[Mailbox] = field(default_factory=list)
     """Every node's, by rank."""
 
@@ -93,11 +94,34 @@ class World:
             self.planned[num_bytes, ranks] = found
         return found
 
-    def begin(self, meeting: AllReduceUnderWay, tag: str) -> None:
+    def plan_gather(self, sizes: tuple[int, ...], ranks: tuple[int, ...]) -> Plan:
+        """Return what an all-gather of pieces of ``sizes`` bytes among ``ranks`` sends."""
+        found = self.planned.get((sizes, ranks))
+        if found is None:
+            found = Plan(self.all_gather.gather_transfers(sizes, ranks, self.fabric.network))
+            self.planned[sizes, ranks] = found
+        return found
+
+    def reduce(self, meeting: Gathering, tag: str) -> None:
         """Start an all-reduce that everybody has joined."""
         ranks = meeting.ranks
         mean = self.training.mix([meeting.joined[rank] for rank in ranks], None, ranks[0])
+        hold = self.training.graph.hold
         plan = self.plan(mean.num_bytes, ranks)
+        self._begin(meeting, tag, plan, lambda rank: hold(mean, rank))
+
+    def gather(self, meeting: Gathering, tag: str) -> None:
+        """Start an all-gather that everybody has joined."""
+        ranks = meeting.ranks
+        pieces = [meeting.joined[rank] for rank in ranks]
+        hold = self.training.graph.hold
+        plan = self.plan_gather(tuple(piece.num_bytes for piece in pieces), ranks)
+        self._begin(meeting, tag, plan, lambda rank: [hold(piece, rank) for piece in pieces])
+
+    def _begin(
+        self, meeting: Gathering, tag: str, plan: Plan, outcome: Callable[[int], object]
+    ) -> None:
+        """Start what ``plan`` says; in the end, each rank gets its ``outcome``."""
         numbers = [0] * len(plan.messages)
 
         def started(index: int) -> None:
@@ -108,8 +132,8 @@ class World:
             self.arrivals[numbers[index]] = self.clock.now_ns
 
         def finish() -> None:
-            for rank in ranks:
-                value = self.training.graph.hold(mean, rank)
-                self.clock.ready(meeting.waiting[rank], value, receiver=rank, sender=rank, number=0)
+            for rank in meeting.ranks:
+                waiting = meeting.waiting[rank]
+                self.clock.ready(waiting, outcome(rank), receiver=rank, sender=rank, number=0)
 
         Exchange(self.carrier, plan, finish, started=started, arrived=arrived)

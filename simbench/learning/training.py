@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from simbench.execution.values import Graph, Operation, Recipe
+from simbench.learning.compressor import Layout
 from simbench.learning.operations import (
     Bench,
     EvaluatePart,
@@ -25,6 +26,7 @@ class Training:
     def __init__(self, graph: Graph, bench: Bench, optimizer: Optimizer) -> None:
         self.graph = graph
         self.vector_bytes = bench.task.vector_bytes
+        self.layout = Layout(bench.task.shapes, bench.task.torch_dtype, bench.seed)
         self._num_workers = bench.num_shards
         self._initial = Initial(bench)
         self._fresh_state = FreshState()

@@ -4,10 +4,10 @@ import itertools
 from typing import ClassVar, Literal
 
 from simbench.node import Node, Steps
-from simbench.strategy import ServerPlace, Strategy
+from simbench.strategy import CompressingStrategy, ServerPlace
 
 
-class Asynchronous(Strategy):
+class Asynchronous(CompressingStrategy):
     """A worker's change is added to the server's parameters on arrival, however old its reading.
 
     Worker i computes delta_i from the parameters that it read: theta_i <- theta_i + delta_i. The
@@ -33,21 +33,22 @@ class Asynchronous(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Step from what the server last sent, push the change, wait for the server's answer."""
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         while True:
             gradient = yield node.compute_gradient(state.parameters)
             stepped = node.step(state, gradient)
-            node.send(node.server, node.subtract(stepped.parameters, state.parameters), tag="push")
+            change = node.subtract(stepped.parameters, state.parameters)
+            node.send(node.server, (yield from exchange.encode(change)), tag="push")
             model = yield node.receive("model")
             state = stepped.with_parameters(model.body)
 
     def serve(self, node: Node) -> Steps:
         """Add what arrives, in order of arrival, and answer its sender."""
-        parameters = node.initial_state().parameters
+        parameters, exchange = node.initial_state().parameters, self.exchange(node)
         read = dict.fromkeys(node.workers, 0)
         for update in itertools.count(1):
             push = yield node.receive("push")
-            parameters = node.add(parameters, push.body)
+            parameters = node.add(parameters, exchange.decode(push.body))
             staleness = update - 1 - read[push.sender]
             node.publish(parameters, update, contributor=push.sender, staleness=staleness)
             node.send(push.sender, parameters, tag="model")

@@ -1,16 +1,19 @@
 """Synchronous training around one parameter server."""
 
 import itertools
+from collections.abc import Generator
 from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, model_validator
+from simpy.events import Event
 
+from simbench.exchange import Exchange
 from simbench.node import Node, State, Steps
 from simbench.spec import misfit
-from simbench.strategy import OptimizerChoice, ServerPlace, Strategy
+from simbench.strategy import CompressingStrategy, OptimizerChoice, ServerPlace
 
 
-class ParameterServer(Strategy):
+class ParameterServer(CompressingStrategy):
     """Every worker takes a step, the server averages, and all go on from the same parameters.
 
     With ``combine: parameters``, theta <- 1/N sum_i theta_i, where theta_i is worker i's after its
@@ -56,6 +59,11 @@ class ParameterServer(Strategy):
         return self.server
 
     @property
+    def exchanges_gradients(self) -> bool:
+        """If the server averages those."""
+        return self.combine == "gradients"
+
+    @property
     def is_order_dependent(self) -> bool:
         """Whether the server may drop what comes late."""
         return self.backup_workers > 0
@@ -78,46 +86,49 @@ class ParameterServer(Strategy):
         return self._race_news(node) if self.is_order_dependent else self._take_turns(node)
 
     def _take_turns(self, node: Node) -> Steps:
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         while True:
             gradient = yield node.compute_gradient(state.parameters)
-            state = self._push(node, state, gradient)
+            state = yield from self._push(node, exchange, state, gradient)
             model = yield node.receive("model")
             state = state.with_parameters(model.body)
 
     def _race_news(self, node: Node) -> Steps:
         """Compute until the news of an update come, and begin anew from it."""
-        state, version = node.initial_state(), 0
+        state, version, exchange = node.initial_state(), 0, self.exchange(node)
         while True:
             computing = node.compute_gradient(state.parameters)
             news = node.receive("model", newer_than=version)
             if (yield from node.race(computing, news)) is computing:
-                state = self._push(node, state, computing.value, version)
+                state = yield from self._push(node, exchange, state, computing.value, version)
                 news = node.receive("model", newer_than=version)
                 yield news
             state, version = state.with_parameters(news.mail.body), news.mail.version
 
-    def _push(self, node: Node, state: State, gradient: Any, version: int = 0) -> State:
+    def _push(
+        self, node: Node, exchange: Exchange, state: State, gradient: Any, version: int = 0
+    ) -> Generator[Event, Any, State]:
         if self.combine == "gradients":
-            node.send(node.server, gradient, tag="push", version=version)
-            return state
-        state = node.step(state, gradient)
-        node.send(node.server, state.parameters, tag="push", version=version)
+            body = yield from exchange.encode(gradient)
+        else:
+            read, state = state.parameters, node.step(state, gradient)
+            body = yield from exchange.encode(state.parameters, since=read)
+        node.send(node.server, body, tag="push", version=version)
         return state
 
     def serve(self, node: Node) -> Steps:
         """Average what workers push, and send it to all."""
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         for step in itertools.count(1):
             if self.is_order_dependent:
                 pushes = yield from self._first(node, step - 1)
             else:
                 pushes = yield from node.receive_from_each(node.workers, "push")
-            mean = node.mix(*(push.body for push in pushes))
+            bodies = [push.body for push in pushes]
             if self.combine == "gradients":
-                state = node.step(state, mean, self.optimizer)
+                state = node.step(state, exchange.mean(bodies), self.optimizer)
             else:
-                state = state.with_parameters(mean)
+                state = state.with_parameters(exchange.mean(bodies, since=state.parameters))
             node.publish(state.parameters, progress=step)
             for worker in node.workers:
                 node.send(worker, state.parameters, tag="model", version=step)

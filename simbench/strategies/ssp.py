@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 from pydantic import NonNegativeInt
 
 from simbench.node import Node, Steps
-from simbench.strategy import ServerPlace, Strategy
+from simbench.strategy import CompressingStrategy, ServerPlace
 
 
-class StaleSynchronous(Strategy):
+class StaleSynchronous(CompressingStrategy):
     """A worker may start clock c once every worker has finished clock c - 1 - ``staleness``.
 
     In a clock, worker i takes one local step from the parameters that it read, which changes them
@@ -43,24 +43,25 @@ class StaleSynchronous(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Step from what the server last sent, push the change, wait for leave to go on."""
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         while True:
             gradient = yield node.compute_gradient(state.parameters)
             stepped = node.step(state, gradient)
-            node.send(node.server, node.subtract(stepped.parameters, state.parameters), tag="push")
+            change = node.subtract(stepped.parameters, state.parameters)
+            node.send(node.server, (yield from exchange.encode(change)), tag="push")
             model = yield node.receive("model")
             state = stepped.with_parameters(model.body)
 
     def serve(self, node: Node) -> Steps:
         """Add what arrives; send the parameters to whoever isn't too far ahead of the slowest."""
-        parameters = node.initial_state().parameters
+        parameters, exchange = node.initial_state().parameters, self.exchange(node)
         share = 1 / len(node.workers)
         read = dict.fromkeys(node.workers, 0)
         finished = dict.fromkeys(node.workers, 0)
         waiting: list[int] = []
         for update in itertools.count(1):
             push = yield node.receive("push")
-            parameters = node.mix(parameters, push.body, weights=(1.0, share))
+            parameters = node.mix(parameters, exchange.decode(push.body), weights=(1.0, share))
             staleness = update - 1 - read[push.sender]
             node.publish(parameters, update, contributor=push.sender, staleness=staleness)
             finished[push.sender] += 1
