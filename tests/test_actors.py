@@ -44,6 +44,8 @@ def scenario():
                 "server": {"kind": "parameter_server", "combine": "gradients"},
                 "averaging": {"kind": "averaging", "period": 2},
                 "asynchronous": {"kind": "asynchronous", "server": 1},
+                "gathered": {"kind": "averaging", "compression": {"kind": "qsgd", "levels": 7}},
+                "added up": {"kind": "slowmo", "period": 2, "compression": {"kind": "bf16"}},
             },
             "evaluate_every": 2,
             "stop": {"updates": 8},
