@@ -99,7 +99,9 @@ class World:
         found = self.planned.get((sizes, ranks))
         if found is None:
             found = Plan(self.all_gather.gather_transfers(sizes, ranks, self.fabric.network))
-            self.planned[sizes, ranks] = found
+            # Unequal sizes hardly ever come again.
+            if len(set(sizes)) == 1:
+                self.planned[sizes, ranks] = found
         return found
 
     def reduce(self, meeting: Gathering, tag: str) -> None:

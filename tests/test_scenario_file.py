@@ -190,7 +190,7 @@ WRONG = {
         (
             "FILE:17: sedes: unknown key 'sedes'; did you mean 'seeds'? (known: "
             "name, task, cluster, "
-            "network, all_reduce, conditions, strategies, evaluate_every, stop, seeds)"
+            "network, all_reduce, all_gather, conditions, strategies, evaluate_every, stop, seeds)"
         ),
     ),
     "unknown kind": (
