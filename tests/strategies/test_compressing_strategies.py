@@ -75,12 +75,10 @@ def test_laws_of_compressions_with_other_settings(compression):
 @pytest.mark.parametrize(
     "strategy",
     [
-        Averaging(compression=TopK(share=0.2)),
         ParameterServer(compression=Threshold(threshold=0.01)),
         ParameterServer(combine="gradients", compression=QSGD(), backup_workers=1),
         Asynchronous(compression=Int8()),
         DiLoCo(period=4, compression=FP4()),
-        HierarchicalAveraging(compression=RandomK(share=0.8)),
     ],
     ids=str,
 )
@@ -403,8 +401,9 @@ def test_with_error_feedback_top_k_trains_what_it_never_sends_at_once():
             .loss
         )
 
-    assert last_loss(feedback=True) < 1e-3
-    assert last_loss(feedback=True) < last_loss(feedback=False)
+    with_feedback = last_loss(feedback=True)
+    assert with_feedback < 1e-3
+    assert with_feedback < last_loss(feedback=False)
 
 
 # -- refusals
