@@ -18,7 +18,8 @@ from simbench.cli.main import build
 from simbench.scenario_file import load
 
 ROOT = Path(__file__).parent.parent
-EXAMPLE = ROOT / "docs/examples/one_peer.py"
+PACKAGE = ROOT / "docs/examples/one_peer"
+EXAMPLE = PACKAGE / "one_peer.py"
 STARTER = ROOT / "simbench/cli/starter.yaml"
 PAGES = sorted(
     page.relative_to(ROOT).as_posix()
@@ -165,18 +166,20 @@ def test_the_map_shows_the_whole_package_in_the_order_of_its_layers():
     assert order == sorted(order), "imports point down the page"
 
 
+def test_contributing_shows_the_entry_point_as_it_is():
+    (shown,) = (block for block in _blocks("CONTRIBUTING.md", "toml") if "entry-points" in block)
+    assert shown in (PACKAGE / "pyproject.toml").read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The example as a package outside simbench that is installed: a module and its entry point."""
+    """The example as a package outside simbench that pip has installed."""
     folder = tmp_path_factory.mktemp("site")
-    shutil.copy(EXAMPLE, folder)
-    about = folder / "one_peer-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: one-peer\nVersion: 1.0\n")
-    # What pip makes of the entry point that CONTRIBUTING shows.
-    (toml,) = (b for b in _blocks("CONTRIBUTING.md", "toml") if "entry-points" in b)
-    (group, entry) = re.search(r'entry-points\."(.+)"\]\n(.+)\n', toml).groups()
-    (about / "entry_points.txt").write_text(f"[{group}]\n{entry.replace(chr(34), '')}\n")
+    copy = shutil.copytree(PACKAGE, tmp_path_factory.mktemp("source") / "one_peer")
+    # What it is built with and rests on is there: nothing is asked of a network.
+    offline = ["--no-index", "--no-build-isolation", "--no-deps"]
+    pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _python(os.environ, *pip, *offline, "--target", str(folder), str(copy), cwd=folder)
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
 
 
@@ -228,7 +231,12 @@ print("as it should be")
     assert _python(installed, "-W", "error", "-c", script, cwd=tmp_path) == "as it should be\n"
 
 
-def test_the_example_is_found_as_an_installed_plug_in(installed, tmp_path):
+def test_the_installed_example_is_listed(installed, tmp_path):
+    printed = _python(installed, "-m", "simbench", "list", "strategies", "--json", cwd=tmp_path)
+    assert '"kind": "one_peer"' in printed
+
+
+def test_the_installed_example_runs_from_a_scenario(installed, tmp_path):
     (piece,) = (b for b in _blocks("CONTRIBUTING.md", "yaml") if "one_peer" in b)
     yaml = YAML()
     scenario = yaml.load(STARTER.read_text(encoding="utf-8"))
