@@ -11,15 +11,17 @@ models, and links slower by the same factor: a bucket has 1,000 entries, whateve
   of data-parallel training and Streaming DiLoCo and adds models of 1B and 100B. Gradients, or in
   the last step of a period parameters, come out in as many buckets as the model has layers, along
   the last 2/3 of a step; 16 bit an entry. Published values lie on a grid of ratio 1.2068, step
-  times are rounded. A strategy for Streaming DiLoCo doesn't exist yet. Here, one of its P fragments
-  is a vector of its own, averaged every h = H/P steps; h isn't whole, so the fragment is planned
-  with h rounded down, and the time that a meeting adds is spread over h steps.
+  times are rounded. Each of Streaming DiLoCo's P fragments comes out in as many slices as the
+  model has layers, without overlap with later steps (tau = 0), as in those rows. Its course repeats
+  itself where H and P have a common factor, so that one repetition is planned: 25 steps and 4
+  fragments for H = 100 and P = 16.
 - **slowmo**: measured ms per iteration (arXiv:1910.00643, table 2): ResNet-50, 32 nodes, 10 Gbit/s.
 - **intellect**: compute utilisation of INTELLECT-1 within the USA (arXiv:2412.01152).
 - **costs**: the textbook's costs of an all-reduce of 100 MB on 8 nodes, 10 Gbit/s and 50 us
   (Thakur, Rabenseifner, Gropp 2005), and of servers.
 """
 
+import math
 from enum import StrEnum
 from typing import Annotated, NamedTuple
 
@@ -42,6 +44,7 @@ from simbench.network.topologies.star import Star
 from simbench.scenario import Scenario, Stop
 from simbench.simulation import Simulation
 from simbench.strategies.averaging import Averaging
+from simbench.strategies.streaming_diloco import StreamingDiLoCo
 
 ENTRIES = 1000
 """Of a bucket: enough for a byte that is left over to cost less than 1 in 1,000."""
@@ -56,10 +59,17 @@ class Case(NamedTuple):
     step_ns: int
     buckets: int
     """Of what is averaged at once."""
-    every: float = 1
-    """Steps from one averaging to the next."""
+    period: int = 1
+    """H, steps from one averaging to the next of the same."""
     fragments: int = 1
-    """Only one of so many parts of the model is averaged then."""
+    """P, parts of the model that are averaged in turn."""
+    overlap: int = 0
+    """tau, steps that an averaging may take without anybody waiting."""
+
+    @property
+    def every(self) -> float:
+        """Steps from one averaging to the next."""
+        return self.period / self.fragments
 
     @property
     def bits(self) -> float:
@@ -68,7 +78,7 @@ class Case(NamedTuple):
 
     def closed_form_bps(self, utilisation: float) -> float:
         """Return the bandwidth that infinitely many buckets would need."""
-        exposed = self.every * (1 - utilisation) / utilisation + 2 / 3
+        exposed = self.every * (1 - utilisation) / utilisation + self.overlap + 2 / 3
         return self.bits / (self.step_ns / 1e9 * exposed)
 
 
@@ -79,10 +89,9 @@ PUBLISHED_GBPS = {
     Case("data-parallel 10B", 10e9, 800 * 10**6, 48): (104.8, 222.3, 222.3, 268.3, 471.5),
     Case("data-parallel 100B", 100e9, 4900 * 10**6, 108): (184.2, 323.8, 390.7, 390.7, 471.5),
     Case("DiLoCo 10B", 10e9, 800 * 10**6, 48, 100): (1.7, 7.5, 16.0, 33.9, 104.8),
-    # Fragments have 3 layers each.
-    Case("Streaming DiLoCo 1B", 1e9, 100 * 10**6, 24, 100 / 8, 8): (1.4, 5.2, 9.1, 16.0, 28.1),
-    Case("Streaming DiLoCo 10B", 10e9, 800 * 10**6, 48, 100 / 16, 16): (1.7, 5.2, 9.1, 13.3, 19.3),
-    Case("Streaming DiLoCo 100B", 100e9, 4900 * 10**6, 108, 100 / 36, 36): (
+    Case("Streaming DiLoCo 1B", 1e9, 100 * 10**6, 24, 100, 8): (1.4, 5.2, 9.1, 16.0, 28.1),
+    Case("Streaming DiLoCo 10B", 10e9, 800 * 10**6, 48, 100, 16): (1.7, 5.2, 9.1, 13.3, 19.3),
+    Case("Streaming DiLoCo 100B", 100e9, 4900 * 10**6, 108, 100, 36): (
         *(2.4, 6.2, 9.1, 11.0, 19.3),
     ),
 }
@@ -159,17 +168,27 @@ def needed_bps(case: Case, utilisation: float) -> float:
 
 def utilisation_at(case: Case, bandwidth_bps: float) -> float:
     """Return the share of the time in which ``case`` computes, with links of ``bandwidth_bps``."""
-    entries = case.buckets * ENTRIES
-    slowed_by = case.bits / (entries * ENTRY_BITS)
-    period = int(case.every)
-    strategy = Averaging(period=period, bucket=ENTRIES * ENTRY_BITS // 8)
+    common = math.gcd(case.period, case.fragments)
+    period, fragments = case.period // common, case.fragments // common
+    entries = fragments * case.buckets * ENTRIES
+    slowed_by = case.bits / (case.buckets * ENTRIES * ENTRY_BITS)
+    strategy: Averaging | StreamingDiLoCo = (
+        Averaging(period=period, bucket=ENTRIES * ENTRY_BITS // 8)
+        if fragments == 1
+        else StreamingDiLoCo(
+            period=period, fragments=fragments, slices=case.buckets, overlap=case.overlap
+        )
+    )
     end_ns = planned_ns(strategy, 2, case.step_ns, entries, round(bandwidth_bps / slowed_by))
-    computing_ns = case.every * case.step_ns
-    return computing_ns / (computing_ns + end_ns - period * case.step_ns)
+    return period * case.step_ns / end_ns
 
 
 def planned_ns(
-    strategy: Averaging, nodes: int, step_ns: int, entries: int, bandwidth_bps: int
+    strategy: Averaging | StreamingDiLoCo,
+    nodes: int,
+    step_ns: int,
+    entries: int,
+    bandwidth_bps: int,
 ) -> int:
     """Return the virtual time of one period: its steps, and the averaging after the last."""
     scenario = Scenario(
@@ -177,12 +196,12 @@ def planned_ns(
         task=Task(model=Quadratic(dimension=entries), data=Gaussian(), batch_size=1),
         cluster=Cluster(nodes=nodes, machine=Fixed(step_time=step_ns, jitter=Constant())),
         network=Star(bandwidth=bandwidth_bps, latency=0),
-        strategies={"averaging": strategy},
+        strategies={"only": strategy},
         evaluate_every=strategy.period,
         stop=Stop(updates=strategy.period),
         seeds=(0,),
     )
-    simulation = Simulation(scenario, "averaging", 0)
+    simulation = Simulation(scenario, "only", 0)
     while simulation.advance():
         pass
     assert simulation.ended_by == "updates", simulation.who_waits()

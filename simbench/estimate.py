@@ -44,7 +44,7 @@ def estimate(scenario: Scenario, executor: Executor, memo: Memo) -> Estimate:
     gradients = known = messages = 0
     for strategy in scenario.strategies:
         for seed in scenario.seeds:
-            simulation = simulation_on(executor, scenario, strategy, seed)
+            simulation = simulation_on(executor, scenario, strategy, seed, memo=memo)
             computed, not_computed, sent = _expect(simulation, memo)
             gradients, known, messages = gradients + computed, known + not_computed, messages + sent
     executor.cancel()
@@ -57,11 +57,11 @@ def estimate(scenario: Scenario, executor: Executor, memo: Memo) -> Estimate:
 def _expect(simulation: Simulation, memo: Memo) -> tuple[int, int, int]:
     """Return gradients to compute, gradients known and messages, at most."""
     stop, batch = simulation.scenario.stop, simulation.scenario.task.batch_size
-    sampled = samples = 0
+    sampled = samples = progress = 0
     first_unknown = None
     while simulation.versions or simulation.advance():
         version = simulation.versions.popleft()
-        samples = simulation.samples(version.progress)
+        progress, samples = version.progress, simulation.samples(version.progress)
         found = memo.get(version.recipe.key) if first_unknown is None else None
         if found is not None and stop.loss is not None and found["loss"] <= stop.loss:
             return 0, samples // batch, version.num_messages
@@ -74,7 +74,6 @@ def _expect(simulation: Simulation, memo: Memo) -> tuple[int, int, int]:
         return 0, samples // batch, len(simulation.world.messages)
     # Shares of the budgets that are used up; the first to be used up ends the run.
     now_ns = max(1, simulation.clock.now_ns)
-    progress = samples / max(1, simulation.samples(1))
     used = [
         now_ns / stop.virtual_time if stop.virtual_time else 0,
         samples / stop.samples if stop.samples else 0,

@@ -74,6 +74,28 @@ class Node:
         assert self._world.server is not None, "this strategy has no server"
         return self._world.server
 
+    @property
+    def entry_bytes(self) -> int:
+        """Bytes of one entry of a vector: a number in the task's type."""
+        return self._training.entry_bytes
+
+    # -- what time it is, and what takes how long
+
+    @property
+    def now_ns(self) -> int:
+        """The virtual time, which only an order-dependent strategy may act on."""
+        return self._clock.now_ns
+
+    def usual_step_ns(self, rank: int) -> int:
+        """Return what a step of worker ``rank`` takes, as a few measured in advance tell."""
+        return self._world.usual_step_ns(rank)
+
+    def wait(self, duration_ns: int) -> Event:
+        """Let ``duration_ns`` pass; the event comes after all mail that arrives at that moment."""
+        over = Event(self._clock)
+        self._clock.afterwards(over, self.rank, duration_ns)
+        return over
+
     # -- what is drawn
 
     def shared_draw(self, purpose: str, step: int) -> np.random.Generator:
@@ -108,6 +130,13 @@ class Node:
         stepped = self._stepped(state, gradient)
         buckets = self._buckets(stepped.parameters.recipe, bucket_bytes)
         return self._work(duration_ns, stepped, buckets)
+
+    def loss_of_next_batch(self, parameters: Value) -> Value:
+        """Return the loss at ``parameters`` of the batch that the next gradient will be of.
+
+        It costs no virtual time: the forward pass of that gradient brings it.
+        """
+        return self.hold(self._training.loss(self._own(parameters), self.rank, self._steps_begun))
 
     def compute(self, duration_ns: int) -> Work:
         """Keep this node's processor busy for ``duration_ns``; the event's value is None."""
@@ -253,12 +282,13 @@ class Node:
 
     # -- waiting
 
-    def race(self, *words: Work | Receive) -> Generator[Event, Any, Work | Receive]:
+    def race(self, *words: Event) -> Generator[Event, Any, Event]:
         """Wait for the first of ``words`` and undo the others; return the winner.
 
         At the same instant the clock's order decides, in which work is a message to oneself; of
         words that were done before the call, the first in it wins. Work that is undone stops and
-        leaves the processor free; mail that had been handed out goes back to the mailbox's front.
+        leaves the processor free; mail that had been handed out goes back to the mailbox's front; a
+        ``wait`` goes on.
         """
         yield self._clock.any_of(words)
         winner = next(word for word in words if word.processed)
@@ -271,10 +301,10 @@ class Node:
         """Let ``process`` run beside the one that starts it; the event is its end."""
         return self._clock.process(process)
 
-    def _undo(self, word: Work | Receive) -> None:
+    def _undo(self, word: Event) -> None:
         if isinstance(word, Receive):
             self.mailbox.undo(word)
-        elif word.process is not None and word.process.is_alive:
+        elif isinstance(word, Work) and word.process is not None and word.process.is_alive:
             word.process.interrupt()
 
     # -- the model
@@ -378,19 +408,30 @@ class Node:
     def publish(
         self,
         model: Value,
-        progress: int,
+        progress: int | None = None,
         *,
         contributor: int | None = None,
         staleness: int = 0,
+        batches: int | None = None,
     ) -> None:
         """Announce version ``progress`` of the model, as the strategy counts it.
 
         Where the strategy counts steps, workers publish replicas: they are averaged at equal
-        progress, when the last worker has published its own. What a server publishes, and what is
-        counted in updates, is the model itself.
+        progress, when the last worker has published its own. What a server publishes is the model
+        itself. Where updates are counted without a server, each worker publishes its replica
+        whenever it changes, and nobody knows ``progress``: an update is a replica that trained, and
+        the mean of all workers' latest replicas is the model.
+
+        Args:
+            model: the parameters.
+            progress: 1, 2, ... as the strategy counts.
+            contributor: whose push it was, where it was one worker's.
+            staleness: updates between its reading and this one; the most where several were merged.
+            batches: how many are behind this update and weren't behind the one before; by default
+                those of ``Strategy.batches_per_count``. A replica that was only averaged has 0.
         """
         self._own(model)
-        self._world.publish(self.rank, model, progress, contributor, staleness)
+        self._world.publish(self.rank, model, progress, contributor, staleness, batches)
 
     # -- whose Value it is
 

@@ -43,7 +43,8 @@ class Update(NamedTuple):
     node: int | None
     """Rank of the worker whose push it was; none where all contributed."""
     staleness_updates: int
-    """Updates applied between that worker's read and this one, its own not counted."""
+    """Updates applied between that worker's read and this one, its own not counted; the most
+    where several workers' pushes were merged."""
 
 
 class Span(NamedTuple):

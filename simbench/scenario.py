@@ -22,6 +22,7 @@ from simbench.cluster.jitter import Jitter
 from simbench.cluster.machine import Machine
 from simbench.cluster.straggler import Straggler
 from simbench.condition import Condition
+from simbench.damping import Damping
 from simbench.execution.identity import source_hash
 from simbench.learning.compressor import Compression
 from simbench.learning.dataset import Dataset
@@ -45,6 +46,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "strategies": ("simbench.strategies", Strategy),
     "strategies.graph": ("simbench.peer_graphs", PeerGraph),
     "strategies.compression": ("simbench.learning.compression", Compression),
+    "strategies.damping": ("simbench.dampings", Damping),
     "task.model": ("simbench.learning.models", Model),
     "task.data": ("simbench.learning.datasets", Dataset),
     "task.optimizer": ("simbench.learning.optimizers", Optimizer),
@@ -103,7 +105,8 @@ class Scenario(Spec):
     strategies: dict[str, Annotated[Strategy, OneOf("simbench.strategies")]] = Field(min_length=1)
     """What is compared: a name of your own and a choice each."""
     evaluate_every: PositiveInt = 5
-    """Steps of all nodes from one evaluation to the next; evaluation costs no virtual time."""
+    """Steps of all nodes from one evaluation to the next, as many batches where a strategy counts
+    updates; evaluation costs no virtual time."""
     stop: Stop
     """When a run ends."""
     seeds: tuple[NonNegativeInt, ...] = Field(default=(0, 1), min_length=1)

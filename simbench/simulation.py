@@ -5,12 +5,13 @@ applied in that order, so the records don't depend on how far the clock or the e
 What lies behind the stop is cancelled.
 """
 
+import functools
 import gc
 import json
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -114,6 +115,8 @@ class Simulation:
         bench = Bench(task, seed, num_workers, device, fingerprint)
         self._training = Training(self.graph, bench, optimizer)
         self._replicas: dict[int, dict[int, Recipe | None]] = {}
+        self._batches = [0]
+        """Of all nodes together, behind each version."""
         flops = task.step_flops
         fabric = Fabric(self.clock, scenario.network, self.num_nodes, seed=seed)
         carrier = scenario.network.transport.carrier(fabric, seed)
@@ -133,6 +136,7 @@ class Simulation:
             num_workers=num_workers,
             server=self.server,
             step_ns=lambda rank, step: cluster.step_ns(flops, seed, rank, step),
+            usual_step_ns=functools.cache(lambda rank: cluster.usual_step_ns(flops, seed, rank)),
             backward_share=lambda rank: cluster.machine_of(rank).backward_share,
             worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
             publish=self._publish,
@@ -140,6 +144,10 @@ class Simulation:
         )
         self.nodes = [Node(self.world, rank) for rank in range(self.num_nodes)]
         initial, _ = self._training.initial(0)
+        self._latest = [initial] * num_workers
+        """Every worker's replica, where they count updates without a server."""
+        self._last_update = [0] * num_workers
+        """Of these workers, the update that each one made last."""
         self._note_version(0, initial)
         if self.surroundings is not None:
             self._let_go_wrong(self.surroundings)
@@ -157,9 +165,8 @@ class Simulation:
             self.clock.process(condition.play(influence))
 
     def samples(self, progress: int) -> int:
-        """Return the training samples behind ``progress``, none that was dropped among them."""
-        per_count = self.strategy.batches_per_count(self.scenario.cluster.nodes)
-        return progress * per_count * self.scenario.task.batch_size
+        """Return the samples behind version ``progress``, none that was dropped among them."""
+        return self._batches[progress] * self.scenario.task.batch_size
 
     def advance(self) -> bool:
         """Run the clock to the next version that is to be evaluated; False if none comes."""
@@ -235,44 +242,83 @@ class Simulation:
         return "; ".join(waiting) or "every process has ended"
 
     def _publish(
-        self, rank: int, model: Value, progress: int, contributor: int | None, staleness: int
+        self,
+        rank: int,
+        model: Value,
+        progress: int | None,
+        contributor: int | None,
+        staleness: int,
+        batches: int | None,
     ) -> None:
         if self.ended_by is not None:
             return
-        wanted = self._is_evaluated(progress)
-        recipe = model.recipe
-        # A worker that counts steps publishes its own replica; anything else is the model itself.
-        is_replica = rank != self.server and self.strategy.counts == "steps"
-        if is_replica:
-            replicas = self._replicas.setdefault(progress, {})
-            # A replica that won't be evaluated must not be kept alive.
-            replicas[rank] = recipe if wanted else None
-            if len(replicas) < self.world.num_workers:
-                return
+        per_count = self.strategy.batches_per_count(self.world.num_workers)
+        if self.strategy.counts == "steps" and rank != self.server:
+            assert progress is not None, "each worker counts its steps"
+            assert batches is None, "a step is as many batches as any other"
+            self._publish_replica(rank, model.recipe, progress, per_count)
+            return
+        batches = per_count if batches is None else batches
+        if self.server is not None:
+            # What a server publishes is the model itself.
+            self._add_version(progress, [model.recipe], batches, contributor, staleness)
+            return
+        assert progress is None, "without a server nobody knows how many updates there are"
+        self._latest[rank] = model.recipe
+        if batches:
+            done = len(self.updates)
+            staleness = done - self._last_update[rank]
+            self._last_update[rank] = done + 1
+            self._add_version(done + 1, self._latest, batches, rank, staleness)
+
+    def _publish_replica(self, rank: int, recipe: Recipe, progress: int, batches: int) -> None:
+        """Take a worker's replica of one step: the last one makes the version."""
+        replicas = self._replicas.setdefault(progress, {})
+        # A replica that won't be evaluated must not be kept alive.
+        wanted = self._is_evaluated(progress, (progress - 1) * batches, progress * batches)
+        replicas[rank] = recipe if wanted else None
+        if len(replicas) == self.world.num_workers:
             del self._replicas[progress]
-        now_ns = self.clock.now_ns
+            ordered = [replicas[rank] for rank in sorted(replicas)]
+            self._add_version(progress, ordered, batches, None, 0)
+
+    def _add_version(
+        self,
+        progress: int | None,
+        replicas: Sequence[Recipe | None],
+        batches: int,
+        contributor: int | None,
+        staleness: int,
+    ) -> None:
+        """Enter the next version in the books: the mean of ``replicas``, if it is evaluated."""
+        assert progress == len(self.updates) + 1, "versions are published in turn: 1, 2, ..."
+        before, now_ns = self._batches[-1], self.clock.now_ns
+        after = before + batches
+        self._batches.append(after)
         self.updates.append(Update(self.name, self.seed, progress, now_ns, contributor, staleness))
-        if wanted:
-            if is_replica:
-                ordered = [replicas[rank] for rank in sorted(replicas)]
-                recipe = self._training.mix([each for each in ordered if each], None, 0)
-            self._note_version(progress, recipe)
-        if self._is_last(progress):
+        if self._is_evaluated(progress, before, after):
+            known = [each for each in replicas if each is not None]
+            mean = self._training.mix(known, None, 0) if len(known) > 1 else known[0]
+            self._note_version(progress, mean)
+        if self._is_last(progress, before, after):
             stop = self.scenario.stop
             self.ended_by = "updates" if progress == stop.updates else "samples"
             self.end_ns = now_ns
 
-    def _is_evaluated(self, progress: int) -> bool:
+    def _is_evaluated(self, progress: int, before: int, after: int) -> bool:
+        """Whether this version is, which took the batches from ``before`` to ``after``."""
         every = self.scenario.evaluate_every
-        if self.strategy.counts == "updates":
+        if self.strategy.counts == "steps":
+            is_due = progress % every == 0
+        else:
             every *= self.scenario.cluster.nodes
-        return progress % every == 0 or self._is_last(progress)
+            is_due = after // every > before // every
+        return is_due or self._is_last(progress, before, after)
 
-    def _is_last(self, progress: int) -> bool:
-        stop = self.scenario.stop
+    def _is_last(self, progress: int, before: int, after: int) -> bool:
+        stop, size = self.scenario.stop, self.scenario.task.batch_size
         return progress == stop.updates or (
-            stop.samples is not None
-            and self.samples(progress) >= stop.samples > self.samples(progress - 1)
+            stop.samples is not None and before * size < stop.samples <= after * size
         )
 
     def _note_version(self, progress: int, parameters: Recipe) -> None:
@@ -294,6 +340,8 @@ class Simulation:
         yield from self.graph.live()
         for replicas in self._replicas.values():
             yield from (recipe for recipe in replicas.values() if recipe)
+        if self.server is None and self.strategy.counts == "updates":
+            yield from self._latest
         for meeting in self.world.meetings.values():
             yield from meeting.joined.values()
 
@@ -310,6 +358,7 @@ def simulation_on(
     strategy: str,
     seed: int,
     *,
+    memo: Memo | None = None,
     recall: Callable[[Recipe], None] = lambda _: None,
     notes_live: bool = False,
 ) -> Simulation:
@@ -320,13 +369,20 @@ def simulation_on(
         scenario: what to simulate.
         strategy: the name of one of its strategies.
         seed: one of its seeds, or another.
+        memo: what numbers that were observed before are known by; it gets those that weren't.
         recall: called with a recipe before it is computed.
         notes_live: whether versions tell what the rest of the run rests on.
     """
 
     def observe(recipe: Recipe) -> Any:
-        recall(recipe)
-        return executor.start(recipe).result()
+        seen = memo.get(recipe.key) if memo else None
+        if seen is None:
+            recall(recipe)
+            seen = executor.start(recipe).result()
+            # Vectors are too large for it.
+            if memo and isinstance(seen, float):
+                memo.put(recipe.key, seen)
+        return seen
 
     return Simulation(
         scenario,
@@ -365,6 +421,7 @@ def simulate(
         scenario,
         strategy,
         seed,
+        memo=memo,
         recall=keeper.recall,
         notes_live=memo.keeps_moments,
     )

@@ -52,7 +52,10 @@ class Strategy(Spec, ABC):
         """
 
     def batches_per_count(self, num_workers: int) -> int:
-        """Return how many workers' batches are behind one count of ``publish``."""
+        """Return how many workers' batches are behind one count of ``publish``.
+
+        Where an update brings another number, ``publish`` says how many.
+        """
         return num_workers if self.counts == "steps" else 1
 
     @abstractmethod

@@ -28,6 +28,7 @@ from simbench.cluster.machines.fixed import Fixed
 from simbench.cluster.straggler import Straggler
 from simbench.cluster.stragglers.persistent import Persistent
 from simbench.condition import Condition
+from simbench.damping import Damping
 from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
 from simbench.learning.compressor import Compression
@@ -146,6 +147,14 @@ def check_sharing(paths: list[tuple[int, ...]], link_rates: tuple[int, ...]) -> 
 def check_collective(collective: Collective) -> None:
     """Check that messages bring every contribution where it belongs, and flows take their time."""
     collective_laws.check_collective(collective)
+
+
+def check_damping(damping: Damping) -> None:
+    """Check that a fresh update counts whole, none more than that, and a staler one no more."""
+    factors = [damping.factor(staleness) for staleness in range(1000)]
+    assert factors[0] == 1, f"an update that isn't stale counts {factors[0]}, not 1"
+    assert min(factors) >= 0, "an update counted against itself"
+    assert factors == sorted(factors, reverse=True), "a staler update counts more"
 
 
 def check_transport(transport: Transport) -> None:
@@ -392,7 +401,7 @@ def _takes(strategy: Strategy, num_workers: int) -> bool:
 
 
 def _check_planning(scenario: Scenario, outcome: Outcome) -> None:
-    """The clock plane alone gives the very times of the run, or refuses to look at a number."""
+    """The clock plane alone gives the very times of the run, or says whose number it lacks."""
     simulation = Simulation(scenario, outcome.summary["strategy"], outcome.summary["seed"])
     try:
         while simulation.advance():

@@ -34,8 +34,8 @@ class Gathering:
 Meeting = tuple[str, tuple[int, ...], int]
 """Tag, who takes part, and how many under that tag these have begun before."""
 
-Publish = Callable[[int, Value, int, int | None, int], None]
-"""(rank, model, progress, contributor, staleness): a node has a new version of the model."""
+Publish = Callable[[int, Value, int | None, int | None, int, int | None], None]
+"""(rank, model, progress, contributor, staleness, batches): a node has a new version of it."""
 
 
 @dataclass
@@ -57,6 +57,8 @@ class World:
     server: int | None
     step_ns: Callable[[int, int], int]
     """(rank, step) -> virtual time of that gradient."""
+    usual_step_ns: Callable[[int], int]
+    """Rank -> what its gradients take, as its operator knows from a few."""
     backward_share: Callable[[int], float]
     """Rank -> last share of that time, in which the gradient comes out."""
     worked: Callable[[int, int, int], None]

@@ -5,9 +5,14 @@ import pytest
 from simbench import testing
 from simbench.learning.dataset import Dataset
 from simbench.learning.optimizers.sgd import SGD
+from simbench.peer_graphs.ring import RingGraph
 from simbench.scenario import CHOICES
 from simbench.spec import discover
+from simbench.strategies.ad_psgd import ADPSGD
+from simbench.strategies.async_local_sgd import AsyncLocalSGD
 from simbench.strategies.averaging import Averaging
+from simbench.strategies.fedasync import FedAsync
+from simbench.strategies.fedbuff import FedBuff
 from simbench.strategies.parameter_server import ParameterServer
 
 
@@ -30,6 +35,11 @@ def test_strategy(strategy):
         Averaging(combine="gradients"),
         Averaging(combine="gradients", bucket=3000),
         Averaging(period=4, bucket=3000),
+        FedBuff(buffer=1, server=0),
+        FedAsync(proximal=0.5, server=0),
+        AsyncLocalSGD(grace=20 * testing.MS, local_updates="dynamic", server=0),
+        AsyncLocalSGD(grace=None, outer_step="window", outer=SGD(learning_rate=1.0)),
+        ADPSGD(graph=RingGraph()),
     ],
     ids=str,
 )
@@ -60,6 +70,11 @@ def test_all_reduce(all_reduce):
 @pytest.mark.parametrize("all_gather", every("all_gather"))
 def test_all_gather(all_gather):
     testing.check_collective(all_gather)
+
+
+@pytest.mark.parametrize("damping", every("strategies.damping"))
+def test_damping(damping):
+    testing.check_damping(damping)
 
 
 @pytest.mark.parametrize("condition", every("conditions"))

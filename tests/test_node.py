@@ -75,6 +75,21 @@ def test_each_gradient_of_a_node_is_of_its_next_batch(stage):
     assert len({value.key for value in gradients}) == 6
 
 
+def test_the_loss_of_the_next_batch_is_that_of_the_next_gradient_and_free(stage):
+    def worker(node):
+        x = node.initial_state().parameters
+        for step in range(3):
+            loss = node.loss_of_next_batch(x)
+            assert loss.recipe.arguments == (node.rank, step)
+            assert loss.num_bytes == node.entry_bytes == 4
+            gradient = yield node.compute_gradient(x)
+            assert gradient.recipe.arguments == loss.recipe.arguments
+
+    simulation = stage(worker, nodes=2, step_ns=10)
+
+    assert simulation.clock.now_ns == 30
+
+
 def test_the_optimiser_and_mixing_cost_no_virtual_time(stage):
     def worker(node):
         state = node.initial_state()
@@ -176,6 +191,7 @@ def test_a_value_that_a_node_never_received_is_refused(stage):
         lambda node, x: node.compute_step(node.initial_state().with_parameters(x)),
         lambda node, x: node.publish(x, 1),
         lambda node, x: node.observe(x),
+        lambda node, x: node.loss_of_next_batch(x),
         lambda node, x: node.step(node.initial_state(), x),
         lambda node, x: node.step(node.initial_state().with_parameters(x), x),
     ],
@@ -330,6 +346,33 @@ def test_equal_pieces_are_gathered_as_flows_in_the_time_of_the_ring(stage):
     # (p - 1) * latency + (p - 1) * 100 bytes.
     assert sorted(log) == [(0, 1, None)] + [(rank, 2 * (7 + 100), 3) for rank in (1, 2, 3)]
     assert [each.num_bytes for each in simulation.world.messages] == [200] * 3
+
+
+# -- time
+
+
+def test_a_wait_ends_after_what_arrives_at_that_moment(stage):
+    log = []
+
+    def waiter(node):
+        over, news = node.wait(27), node.receive("news")
+        winner = yield from node.race(over, news)
+        log.append((winner is news, node.now_ns))
+        yield over
+        log.append((node.now_ns, over.value))
+        winner = yield from node.race(node.receive("news"), node.wait(5))
+        log.append((winner.value, node.now_ns))
+
+    def sender(node):
+        yield node.compute(20)
+        node.send(0, None, tag="news")
+
+    # The message arrives after 20 + 7.
+    simulation = stage(only(0, waiter, sender), **VECTOR)
+
+    assert log == [(True, 27), (27, None), (None, 32)]
+    # Who has lost a race waits no longer.
+    assert simulation.who_waits() == "every process has ended"
 
 
 # -- racing

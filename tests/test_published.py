@@ -1,11 +1,13 @@
 """Figures that others have published come out of scenarios: see benchmarks/published.py."""
 
 import importlib.util
+import math
 from pathlib import Path
 
 import pytest
 
 from simbench.strategies.averaging import Averaging
+from simbench.strategies.streaming_diloco import StreamingDiLoCo
 
 FILE = Path(__file__).parents[1] / "benchmarks" / "published.py"
 SPEC = importlib.util.spec_from_file_location("published_benchmark", FILE)
@@ -34,11 +36,24 @@ def test_bandwidth_for_a_compute_utilisation_is_the_published_one(case, utilisat
 )
 def test_with_many_buckets_the_bandwidth_is_the_closed_form(case, utilisation):
     """1 % below it, 1,000 buckets don't reach the utilisation; 1 % above it they do."""
-    fine = case._replace(buckets=1000)
+    # Streaming: a step brings out 1,000 slices, of which the fragment that is due has its share.
+    fine = case._replace(buckets=1000 // math.gcd(case.period, case.fragments))
     closed_form_bps = fine.closed_form_bps(utilisation)
 
     assert published.utilisation_at(fine, 0.99 * closed_form_bps) < utilisation
     assert published.utilisation_at(fine, 1.01 * closed_form_bps) >= utilisation
+
+
+@pytest.mark.parametrize("overlap", [1, 5])
+def test_steps_of_overlap_hide_as_much_more_of_a_fragment(overlap):
+    """Two fragments in turn: what is waited for is what tau steps don't cover."""
+    streaming = StreamingDiLoCo(period=20, fragments=2, overlap=overlap, alpha=0)
+    step_ns, entries = 10**9, 2 * 10**6
+    transfer_ns = round((overlap + 1.25) * step_ns)
+    bandwidth_bps = round(32 * entries / 2 * 1e9 / transfer_ns)
+    end_ns = published.planned_ns(streaming, 2, step_ns, entries, bandwidth_bps)
+    # The last fragment has begun, and what is left of it belongs to the next period.
+    assert end_ns - 20 * step_ns == pytest.approx(1.25 * step_ns - step_ns / 3, rel=1e-5)
 
 
 def test_few_buckets_matter_where_next_to_nothing_may_stick_out():

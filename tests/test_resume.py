@@ -15,6 +15,7 @@ STRATEGIES = {
     "averaging": {"kind": "averaging", "period": 3},
     "overlapped": {"kind": "averaging", "period": 2, "bucket": "4 kB"},
     "asynchronous": {"kind": "asynchronous", "server": 1},
+    "pairs": {"kind": "ad_psgd"},
 }
 
 

@@ -7,8 +7,11 @@ import pytest
 
 from simbench.execution.values import is_pending
 from simbench.simulation import NoNumbersError, Simulation
+from simbench.strategies.ad_psgd import ADPSGD
+from simbench.strategies.async_local_sgd import AsyncLocalSGD
 from simbench.strategies.asynchronous import Asynchronous
 from simbench.strategies.averaging import Averaging
+from simbench.strategies.fedbuff import FedBuff
 from simbench.strategies.parameter_server import ParameterServer
 from simbench.strategy import Strategy
 from simbench.testing import run, small_scenario
@@ -37,7 +40,18 @@ class Watchful(Strategy):
             node.publish(state.parameters, step)
 
 
-@pytest.mark.parametrize("strategy", [ParameterServer(), Averaging(period=3), Asynchronous()])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        ParameterServer(),
+        Averaging(period=3),
+        Asynchronous(),
+        FedBuff(),
+        AsyncLocalSGD(period=2),
+        ADPSGD(),
+    ],
+    ids=str,
+)
 def test_what_is_live_does_not_grow_with_the_run(strategy):
     """Live is what somebody holds, not the chain of recipes behind it, computed or not."""
     simulation = Simulation(small_scenario(strategy), "law", 0)

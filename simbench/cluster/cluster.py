@@ -10,6 +10,9 @@ from simbench.cluster.machines.flops import Flops
 from simbench.cluster.straggler import Straggler
 from simbench.spec import OneOf, Spec, misfit
 
+_MEASURED_STEPS = 16
+"""Gradients that tell how long one usually takes."""
+
 
 class Others(Spec):
     """Workers that are another machine."""
@@ -83,3 +86,11 @@ class Cluster(Spec):
         machine = self.machine_of(rank)
         factor = machine.jitter.factor(seed, rank, step)
         return max(1, round(machine.step_ns(flops) * self.slowdown(seed, rank, step) * factor))
+
+    def usual_step_ns(self, flops: int, seed: int, rank: int) -> int:
+        """Return the mean time of the first gradients of node ``rank``: what was measured before.
+
+        So a strategy that needs to know who is slow knows what its operator would.
+        """
+        times_ns = [self.step_ns(flops, seed, rank, step) for step in range(_MEASURED_STEPS)]
+        return round(sum(times_ns) / _MEASURED_STEPS)

@@ -56,6 +56,26 @@ class Bench:
             for each in batch
         )
 
+    def batch(self, rank: int, step: int) -> Batch:
+        """Return node ``rank``'s batch number ``step``, placed."""
+        task, draw = self.task, generator(self.seed, "batch", rank, step)
+        return self.place(
+            task.data.batch(draw, rank, self.num_shards, task.batch_size, task.model.length)
+        )
+
+    def identify_batches(self, name: str) -> str:
+        """Return the identity of an operation on ``batch``."""
+        task = self.task
+        return self.identify(
+            name,
+            task.model,
+            task.data,
+            data=task.data.content,
+            batch_size=task.batch_size,
+            seed=self.seed,
+            num_shards=self.num_shards,
+        )
+
     def module_with(self, vector: Tensor) -> tuple[nn.Module, list[nn.Parameter]]:
         """Return this thread's own module with ``vector`` as its parameters, and those in order.
 
@@ -114,25 +134,38 @@ class Gradient:
 
     @functools.cached_property
     def identity(self) -> str:
-        task = self.bench.task
-        return self.bench.identify(
-            self.name,
-            task.model,
-            task.data,
-            data=task.data.content,
-            batch_size=task.batch_size,
-            seed=self.bench.seed,
-            num_shards=self.bench.num_shards,
-        )
+        return self.bench.identify_batches(self.name)
 
     def __call__(self, parameters: Tensor, rank: int, step: int) -> Tensor:
-        task = self.bench.task
-        draw = generator(self.bench.seed, "batch", rank, step)
-        batch = task.data.batch(
-            draw, rank, self.bench.num_shards, task.batch_size, task.model.length
-        )
         module, own = self.bench.module_with(parameters)
-        return gradient_of(task.model.loss(module, self.bench.place(batch)), own)
+        loss = self.bench.task.model.loss(module, self.bench.batch(rank, step))
+        return gradient_of(loss, own)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss, of shape (), at the parameters (n,) of node ``rank``'s batch number ``step``."""
+
+    bench: Bench
+    name = "loss"
+    light = False
+
+    @functools.cached_property
+    def identity(self) -> str:
+        return self.bench.identify_batches(self.name)
+
+    def __call__(self, parameters: Tensor, rank: int, step: int) -> Tensor:
+        module, _ = self.bench.module_with(parameters)
+        with torch.no_grad():
+            return self.bench.task.model.loss(module, self.bench.batch(rank, step))
+
+
+@dataclass(frozen=True)
+class LossNumber(PureOperation):
+    """A loss as a plain number, to be looked at: those are known from run to run."""
+
+    def __call__(self, tensor: Tensor) -> float:
+        return float(tensor)
 
 
 @dataclass(frozen=True)

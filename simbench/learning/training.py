@@ -13,6 +13,7 @@ from simbench.learning.operations import (
     Gradient,
     Initial,
     Item,
+    Loss,
     Mix,
     Step,
 )
@@ -27,10 +28,12 @@ class Training:
         self.graph = graph
         self.vector_bytes = bench.task.vector_bytes
         self.layout = Layout(bench.task.shapes, bench.task.torch_dtype, bench.seed)
+        self.entry_bytes = bench.task.torch_dtype.itemsize
         self._num_workers = bench.num_shards
         self._initial = Initial(bench)
         self._fresh_state = FreshState()
         self._gradient = Gradient(bench)
+        self._loss = Loss(bench)
         self._bench = bench
         self._optimizer = optimizer
         self._steps: dict[Optimizer, Step] = {}
@@ -38,7 +41,7 @@ class Training:
         self._evaluation = Evaluation(bench)
         self._items = (Item(0), Item(1))
         self._add = Mix((1.0, 1.0))
-        self._pieces = Pieces(graph, bench.task.torch_dtype.itemsize)
+        self._pieces = Pieces(graph, self.entry_bytes)
 
     def initial(self, home: int) -> tuple[Recipe, Recipe]:
         """Return the first parameters and the optimiser's state before any step."""
@@ -47,6 +50,10 @@ class Training:
     def gradient(self, parameters: Recipe, rank: int, step: int) -> Recipe:
         """Return the gradient of node ``rank``'s batch number ``step``."""
         return self._vector(self._gradient, (parameters,), (rank, step), rank)
+
+    def loss(self, parameters: Recipe, rank: int, step: int) -> Recipe:
+        """Return the loss of node ``rank``'s batch number ``step``, one number."""
+        return self.apply(self._loss, (parameters,), (rank, step), self.entry_bytes, rank)
 
     def fresh_state(self, home: int) -> Recipe:
         """Return the state of any optimiser before its first step."""
@@ -66,7 +73,7 @@ class Training:
             self._steps[chosen] = Step(self._bench, chosen)
         both = self.graph.recipe(self._steps[chosen], (parameters, state, gradient), home=home)
         return (
-            self._vector(self._items[0], (both,), (), home),
+            self._like(parameters, self._items[0], (both,), home),
             self.graph.recipe(self._items[1], (both,), home=home),
         )
 

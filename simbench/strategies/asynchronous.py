@@ -3,6 +3,8 @@
 import itertools
 from typing import ClassVar, Literal
 
+from simbench.damping import DampingChoice
+from simbench.dampings.constant import ConstantDamping
 from simbench.node import Node, Steps
 from simbench.strategy import CompressingStrategy, ServerPlace
 
@@ -12,17 +14,21 @@ class Asynchronous(CompressingStrategy):
 
     Worker i computes delta_i from the parameters that it read: theta_i <- theta_i + delta_i. The
     server adds it when it arrives, theta <- theta + delta_i, and returns theta at once; the
-    worker's next step starts when that has arrived. Staleness counts the updates that were applied
-    between the reading and the adding.
+    worker's next step starts when that has arrived. Staleness tau counts the updates that were
+    applied between the reading and the adding. With ``damping``, theta <- theta + s(tau) delta_i.
 
     Source:
         Dean et al., "Large Scale Distributed Deep Networks", NeurIPS 2012, section 4.1 (Downpour
-        SGD, with a step from every batch); Recht et al., "Hogwild!", NeurIPS 2011, arXiv:1106.5730.
+        SGD, with a step from every batch); Recht et al., "Hogwild!", NeurIPS 2011, arXiv:1106.5730;
+        Zhang et al., "Staleness-aware Async-SGD for Distributed Deep Learning", IJCAI 2016,
+        arXiv:1511.05950 (damping).
     """
 
     kind: Literal["asynchronous"] = "asynchronous"
     server: ServerPlace = "own_machine"
     """``own_machine``, or the rank of the worker whose machine and link it shares."""
+    damping: DampingChoice = ConstantDamping()
+    """How much of a stale change is added; by default all."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "updates"
 
@@ -48,8 +54,10 @@ class Asynchronous(CompressingStrategy):
         read = dict.fromkeys(node.workers, 0)
         for update in itertools.count(1):
             push = yield node.receive("push")
-            parameters = node.add(parameters, exchange.decode(push.body))
             staleness = update - 1 - read[push.sender]
+            weight = self.damping.factor(staleness)
+            change = exchange.decode(push.body)
+            parameters = node.mix(parameters, change, weights=(1.0, weight))
             node.publish(parameters, update, contributor=push.sender, staleness=staleness)
             node.send(push.sender, parameters, tag="model")
             read[push.sender] = update

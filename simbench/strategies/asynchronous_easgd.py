@@ -3,7 +3,7 @@
 import itertools
 from typing import ClassVar, Literal
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from simbench.node import Node, Steps
 from simbench.strategy import ServerPlace, Strategy
@@ -19,12 +19,18 @@ class AsynchronousEASGD(Strategy):
 
     where every right-hand side is from before; other steps are local. The worker sends x, waits for
     c as it was when x arrived, and goes on; nobody waits for another worker. Equal workers in
-    lock-step take turns: the paper's round-robin. An update is one local step, so an exchange
-    brings ``period`` of them. Staleness counts the exchanges of others since the worker's last one.
+    lock-step take turns: the paper's round-robin. An update is one exchange, behind which are
+    ``period`` local steps. Staleness counts the exchanges of others since the worker's last one.
+
+    With a ``momentum`` delta, a step looks ahead, as Nesterov's does (EAMSGD). lr is the rate of
+    plain SGD, which the task's optimiser should then be; another one's step stands for -lr g:
+
+        v <- delta v - lr g(x + delta v)
+        x <- x + v - alpha (x - c)
 
     Source:
         Zhang, Choromanska, LeCun, "Deep Learning with Elastic Averaging SGD", NeurIPS 2015,
-        arXiv:1412.6651, algorithm 1 (asynchronous EASGD); its alpha is lr rho.
+        arXiv:1412.6651, algorithms 1 (asynchronous EASGD) and 2 (EAMSGD); its alpha is lr rho.
     """
 
     kind: Literal["asynchronous_easgd"] = "asynchronous_easgd"
@@ -32,6 +38,8 @@ class AsynchronousEASGD(Strategy):
     """Local steps of a worker from one exchange to the next."""
     moving_rate: PositiveFloat | None = None
     """alpha; by default 0.9 / N."""
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    """delta; 0 is elastic averaging without momentum."""
     server: ServerPlace = "own_machine"
     """``own_machine``, or the rank of the worker whose machine and link it shares."""
 
@@ -46,6 +54,7 @@ class AsynchronousEASGD(Strategy):
         """Step; every ``period`` steps, exchange x for the centre and move towards it."""
         alpha = self._alpha(node)
         state = node.initial_state()
+        velocity, ahead = None, (1.0, self.momentum)
         for step in itertools.count():
             x = pulled = state.parameters
             # Before the first step nothing would move: all stand at the centre.
@@ -53,27 +62,33 @@ class AsynchronousEASGD(Strategy):
                 node.send(node.server, x, tag="push")
                 model = yield node.receive("model")
                 pulled = node.mix(x, model.body, weights=(1 - alpha, alpha))
-            gradient = yield node.compute_gradient(x)
+            gradient = yield node.compute_gradient(
+                node.mix(x, velocity, weights=ahead) if velocity else x
+            )
             state = node.step(state.with_parameters(pulled), gradient)
+            if velocity:
+                state = state.with_parameters(node.mix(state.parameters, velocity, weights=ahead))
+            if self.momentum:
+                velocity = node.subtract(state.parameters, pulled)
 
     def serve(self, node: Node) -> Steps:
         """Answer each x with the centre, then move that towards x."""
         alpha = self._alpha(node)
         centre = node.initial_state().parameters
         last = dict.fromkeys(node.workers, 0)
-        for exchange in itertools.count():
+        for exchange in itertools.count(1):
             push = yield node.receive("push")
             node.send(push.sender, centre, tag="model")
             centre = node.mix(centre, push.body, weights=(1 - alpha, alpha))
-            staleness = exchange - last[push.sender]
-            last[push.sender] = exchange + 1
-            for update in range(1, self.period + 1):
-                node.publish(
-                    centre,
-                    exchange * self.period + update,
-                    contributor=push.sender,
-                    staleness=staleness,
-                )
+            staleness = exchange - 1 - last[push.sender]
+            last[push.sender] = exchange
+            node.publish(
+                centre,
+                exchange,
+                contributor=push.sender,
+                staleness=staleness,
+                batches=self.period,
+            )
 
     def _alpha(self, node: Node) -> float:
         return self.moving_rate or 0.9 / len(node.workers)

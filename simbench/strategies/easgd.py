@@ -3,7 +3,7 @@
 import itertools
 from typing import ClassVar, Literal
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from simbench.node import Node, Steps
 from simbench.strategy import Strategy
@@ -21,9 +21,15 @@ class EASGD(Strategy):
     where every right-hand side is from before the step; other steps are local. All workers keep the
     same c, so one all-reduce of x_i is all that is sent. What is evaluated is c.
 
+    With a ``momentum`` delta, a step looks ahead, as Nesterov's does (EAMSGD). lr is the rate of
+    plain SGD, which the task's optimiser should then be; another one's step stands for -lr g:
+
+        v_i <- delta v_i - lr g_i(x_i + delta v_i)
+        x_i <- x_i + v_i - alpha (x_i - c)
+
     Source:
         Zhang, Choromanska, LeCun, "Deep Learning with Elastic Averaging SGD", NeurIPS 2015,
-        arXiv:1412.6651, the synchronous form; its alpha is lr rho.
+        arXiv:1412.6651, the synchronous form and, for momentum, algorithm 2; its alpha is lr rho.
     """
 
     kind: Literal["easgd"] = "easgd"
@@ -31,6 +37,8 @@ class EASGD(Strategy):
     """Local steps from one pull to the next."""
     moving_rate: PositiveFloat | None = None
     """alpha; by default 0.9 / N."""
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    """delta; 0 is elastic averaging without momentum."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
 
@@ -45,6 +53,7 @@ class EASGD(Strategy):
         beta = alpha * len(node.workers)
         state = node.initial_state()
         centre = state.parameters
+        velocity, ahead = None, (1.0, self.momentum)
         for step in itertools.count():
             x = pulled = state.parameters
             # Before the first step nothing would move: all stand at the centre.
@@ -52,6 +61,12 @@ class EASGD(Strategy):
                 mean = yield node.all_reduce(x)
                 pulled = node.mix(x, centre, weights=(1 - alpha, alpha))
                 centre = node.mix(centre, mean, weights=(1 - beta, beta))
-            gradient = yield node.compute_gradient(x)
+            gradient = yield node.compute_gradient(
+                node.mix(x, velocity, weights=ahead) if velocity else x
+            )
             state = node.step(state.with_parameters(pulled), gradient)
+            if velocity:
+                state = state.with_parameters(node.mix(state.parameters, velocity, weights=ahead))
+            if self.momentum:
+                velocity = node.subtract(state.parameters, pulled)
             node.publish(centre, progress=step + 1)

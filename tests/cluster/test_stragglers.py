@@ -221,3 +221,14 @@ def test_several_multiply():
 def test_a_straggler_that_is_no_node_is_refused(kind):
     with pytest.raises(ValidationError, match="node 8 doesn't exist: 8 nodes have the ranks 0 to"):
         Cluster(nodes=8, stragglers=(kind(nodes=(8,)),))
+
+
+def test_how_long_a_step_usually_takes_is_the_mean_of_the_first_16():
+    """Always 3 times, in turn with another 9 times, and never longer."""
+    stragglers = (Persistent(nodes=(1,), slowdown=3.0), Rotating(nodes=(2, 3), slowdown=9.0))
+    machine = Fixed(step_time=1000, jitter=Constant())
+    cluster = Cluster(nodes=5, machine=machine, stragglers=stragglers)
+
+    usual_ns = [cluster.usual_step_ns(1, 0, rank) for rank in range(5)]
+
+    assert usual_ns == [1000, 3000, 5000, 5000, 1000]

@@ -21,6 +21,8 @@ from simbench.learning.operations import (
     Gradient,
     Initial,
     Item,
+    Loss,
+    LossNumber,
     Mix,
     Paste,
     Step,
@@ -87,13 +89,23 @@ def test_the_gradient_is_the_slope_of_the_loss(task, bench_for):
     )
 
     def loss(shift):
-        module = plain_module(bench, parameters + shift * direction)
-        with torch.no_grad():
-            return float(task.model.loss(module, batch_of(bench, 0, 0)))
+        return float(Loss(bench)(parameters + shift * direction, 0, 3))
 
-    slope = float(Gradient(bench)(parameters, 0, 0) @ direction)
+    slope = float(Gradient(bench)(parameters, 0, 3) @ direction)
 
     assert slope == pytest.approx((loss(1e-5) - loss(-1e-5)) / 2e-5, rel=1e-5)
+
+
+def test_the_loss_is_that_of_a_plain_module_and_a_number(task, bench_for):
+    bench = bench_for(task)
+    parameters = Initial(bench)() + 0.1
+    loss = Loss(bench)(parameters, 1, 7)
+    with torch.no_grad():
+        expected = task.model.loss(plain_module(bench, parameters), batch_of(bench, 1, 7))
+    assert torch.equal(loss, expected)
+    assert not loss.requires_grad
+    assert LossNumber()(loss) == float(expected)
+    assert Loss(bench).identity != Gradient(bench).identity
 
 
 def test_the_gradient_depends_on_rank_step_and_seed(task, bench_for):

@@ -2,7 +2,12 @@
 
 import pytest
 
+from simbench.execution.memo import Memo
 from simbench.ray_cluster.executor import RayExecutor
+from simbench.scenario import Stop
+from simbench.simulation import simulate
+from simbench.strategies.adacomm import AdaComm
+from simbench.testing import run, small_scenario
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
 
@@ -28,3 +33,16 @@ def test_a_full_cluster_is_an_error_and_not_a_wait(monkeypatch):
             RayExecutor(2, 1)
     finally:
         first.close()
+
+
+def test_a_strategy_that_looks_at_numbers_sees_the_same_ones():
+    scenario = small_scenario(AdaComm(period=6, interval=6), stop=Stop(updates=30))
+    executor = RayExecutor(4, 2)
+    try:
+        on_ray = simulate(scenario, "law", 0, executor, Memo(None))
+    finally:
+        executor.close()
+    here = run(scenario)
+    assert on_ray.evaluations == here.evaluations
+    assert on_ray.messages == here.messages
+    assert on_ray.summary == here.summary

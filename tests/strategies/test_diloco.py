@@ -3,45 +3,18 @@
 import numpy as np
 import pytest
 
-from simbench.cluster.cluster import Cluster
-from simbench.cluster.jitters.constant import Constant
-from simbench.cluster.machines.fixed import Fixed
-from simbench.learning.datasets.gaussian import Gaussian
-from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.optimizers.adamw import AdamW
 from simbench.learning.optimizers.sgd import SGD
-from simbench.learning.task import Task
-from simbench.scenario import Stop
 from simbench.strategies.averaging import Averaging
 from simbench.strategies.diloco import DiLoCo
-from simbench.testing import MS, check_strategy, run, small_scenario
+from simbench.testing import check_strategy
 
 PLAIN = SGD(learning_rate=1.0)
 
 
-def outcome(strategy, steps=24, optimizer=None, **model):
-    scenario = small_scenario(
-        strategy,
-        task=Task(
-            model=Quadratic(**{"dimension": 3, "noise": 0.5, "optimum": (0.0, 1.0, 3.0), **model}),
-            data=Gaussian(),
-            optimizer=optimizer or SGD(learning_rate=0.1),
-            dtype="float64",
-        ),
-        cluster=Cluster(nodes=3, machine=Fixed(step_time=10 * MS, jitter=Constant())),
-        evaluate_every=1,
-        stop=Stop(updates=steps),
-    )
-    return run(scenario)
-
-
-def losses(*args, **settings):
-    return np.array([each.loss for each in outcome(*args, **settings).evaluations])
-
-
 @pytest.mark.parametrize("period", [1, 3, 8])
 @pytest.mark.parametrize("optimizer", [SGD(learning_rate=0.1), AdamW(learning_rate=0.05)])
-def test_an_outer_step_of_one_without_momentum_is_local_sgd(period, optimizer):
+def test_an_outer_step_of_one_without_momentum_is_local_sgd(losses, period, optimizer):
     """x - 1 * (x - mean) is the mean but for the last bit."""
     np.testing.assert_allclose(
         losses(DiLoCo(period=period, outer=PLAIN), optimizer=optimizer),
@@ -51,7 +24,7 @@ def test_an_outer_step_of_one_without_momentum_is_local_sgd(period, optimizer):
     )
 
 
-def test_rounds_follow_algorithm_1_with_nesterov_momentum():
+def test_rounds_follow_algorithm_1_with_nesterov_momentum(losses):
     """Equal curvature and no noise: a round moves the mean by the same share of what is left."""
     period, rate = 5, 0.1
     found = losses(DiLoCo(period=period), steps=40, noise=0.0, optimum=(2.0,), dimension=1)
@@ -64,7 +37,7 @@ def test_rounds_follow_algorithm_1_with_nesterov_momentum():
 
 
 @pytest.mark.parametrize("outer", [DiLoCo().outer, PLAIN], ids=["nesterov", "plain"])
-def test_it_sends_as_averaging_does_and_a_period_th_of_all_reduce(outer):
+def test_it_sends_as_averaging_does_and_a_period_th_of_all_reduce(outcome, outer):
     rare = outcome(DiLoCo(period=6, outer=outer))
     same, often = outcome(Averaging(period=6)), outcome(Averaging(period=1))
     assert often.summary["payload_bytes"] == 6 * rare.summary["payload_bytes"] > 0
@@ -72,7 +45,7 @@ def test_it_sends_as_averaging_does_and_a_period_th_of_all_reduce(outer):
     assert rare.messages == same.messages
 
 
-def test_unequal_quadratics_end_at_the_fixed_point_of_local_sgd():
+def test_unequal_quadratics_end_at_the_fixed_point_of_local_sgd(losses):
     """sum (1-rho_i^H) c_i / sum (1-rho_i^H) whatever the outer optimiser, if it converges."""
     weights = 1 - (1 - 0.1 * np.array([1.0, 4.0, 1.0])) ** 4
     optima = np.array([0.0, 1.0, 0.0])

@@ -23,6 +23,7 @@ from simbench.peer_graphs.complete import CompleteGraph
 from simbench.peer_graphs.edges import EdgesGraph
 from simbench.peer_graphs.ring import RingGraph
 from simbench.scenario import Stop
+from simbench.strategies.adacomm import AdaComm
 from simbench.strategies.asynchronous import Asynchronous
 from simbench.strategies.averaging import Averaging
 from simbench.strategies.d_psgd import DPSGD
@@ -34,7 +35,9 @@ from simbench.strategies.parameter_server import ParameterServer
 from simbench.strategies.post_local_sgd import PostLocalSGD
 from simbench.strategies.push_sum import PushSum
 from simbench.strategies.slowmo import SlowMo
+from simbench.strategies.sparta import SPARTA
 from simbench.strategies.ssp import StaleSynchronous
+from simbench.strategies.streaming_diloco import StreamingDiLoCo
 from simbench.testing import MS, run, small_scenario
 
 STEPS = 30
@@ -50,7 +53,10 @@ GRADIENT_DESCENT = [
     PostLocalSGD(),
     HierarchicalAveraging(),
     DiLoCo(period=4, outer=SGD(learning_rate=1.0)),
+    StreamingDiLoCo(period=4, fragments=2, overlap=0, outer=SGD(learning_rate=1.0)),
     SlowMo(momentum=0.0),
+    AdaComm(period=4, interval=5),
+    SPARTA(share=0.5),
     DPSGD(graph=RingGraph()),
     DPSGD(graph=CompleteGraph(), order="adapt_then_combine"),
     PushSum(),
