@@ -34,8 +34,8 @@ class _Probe(Strategy):
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
 
     @property
-    def server_place(self) -> Literal["own_machine"]:
-        return "own_machine"
+    def server_place(self) -> tuple[Literal["own_machine"]]:
+        return ("own_machine",)
 
     def work(self, node: Node) -> Steps:
         state, exchange = node.initial_state(), Exchange(node, self.compression)

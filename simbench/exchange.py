@@ -68,7 +68,7 @@ class Exchange:
         given = self._given(vector, since, memory)
         if isinstance(compression, Summable):
             mean = yield from self._sum(compression, given, memory, tag or "all_reduce", among)
-            return self._concluded(mean, since)
+            return self.concluded(mean, since)
         payload = yield from self._encoded(compression, given, memory)
         return self.mean((yield node.all_gather(payload, tag or "all_gather", among)), since)
 
@@ -90,8 +90,15 @@ class Exchange:
 
     def mean(self, payloads: Sequence[Value], since: Value | None = None) -> Value:
         """Return the mean of what ``payloads`` stand for; ``since`` as who sent them had it."""
-        mean = self._node.mix(*map(self.decode, payloads))
-        return mean if self._compression is None else self._concluded(mean, since)
+        return self.concluded(self._node.mix(*map(self.decode, payloads)), since)
+
+    def concluded(self, mean: Value, since: Value | None = None) -> Value:
+        """Return what all go on with, if ``mean`` is that of what was decoded, however made."""
+        if self._compression is None:
+            return mean
+        if self._compression.takes_sign:
+            mean = self._node.apply(Sign(), mean)
+        return mean if since is None else self._node.add(since, mean)
 
     def residual(self, tag: str = "") -> Value | None:
         """Return what hasn't been sent yet, by ``encode`` or under the ``tag`` of an all-reduce."""
@@ -155,10 +162,3 @@ class Exchange:
             memory.residual = self._node.subtract(given, decoded)
         if self._compression.remembers:
             memory.before = before
-
-    def _concluded(self, mean: Value, since: Value | None) -> Value:
-        """Return what all go on with, if ``mean`` is that of what was decoded."""
-        assert self._compression is not None
-        if self._compression.takes_sign:
-            mean = self._node.apply(Sign(), mean)
-        return mean if since is None else self._node.add(since, mean)

@@ -70,9 +70,20 @@ class Node:
 
     @property
     def server(self) -> int:
-        """The server's rank."""
-        assert self._world.server is not None, "this strategy has no server"
-        return self._world.server
+        """The server's rank, where there is one alone."""
+        count = len(self.servers)
+        assert count == 1, f"this strategy has {f'{count} servers' if count else 'no server'}"
+        return self.servers[0]
+
+    @property
+    def servers(self) -> tuple[int, ...]:
+        """The ranks of the strategy's servers, in their order; none if it has none."""
+        return self._world.server_ranks
+
+    @property
+    def num_samples(self) -> int:
+        """How many samples this worker has of its own; 1 each where data never end."""
+        return self._training.shard_samples(self.rank)
 
     @property
     def entry_bytes(self) -> int:
@@ -178,11 +189,12 @@ class Node:
         *,
         version: int = 0,
         number: float | None = None,
-    ) -> None:
-        """Send Values to node ``to``; the message has the size of what it carries.
+    ) -> Event:
+        """Send Values to node ``to``; the event is their arrival, which a sender may wait for.
 
-        Its ``version`` says what it is about, as the strategy counts it, and costs no bytes. A
-        ``number`` that the strategy knows without training goes along, as 8 bytes.
+        The message has the size of what it carries. Its ``version`` says what it is about, as the
+        strategy counts it, and costs no bytes. A ``number`` that the strategy knows without
+        training goes along, as 8 bytes.
         """
         world = self._world
         values = [body] if isinstance(body, Value) else list(body or ())
@@ -191,6 +203,7 @@ class Node:
         size = sum(value.num_bytes for value in values) + (0 if number is None else 8)
         num_bytes = size if to != self.rank else 0
         serial = world.post(self.rank, to, tag, num_bytes)
+        arrival = Event(self._clock)
 
         def deliver(_: Event) -> None:
             world.arrivals[serial] = self._clock.now_ns
@@ -198,13 +211,14 @@ class Node:
             content = held[0] if isinstance(body, Value) else tuple(held)
             world.mailboxes[to].put(Mail(self.rank, tag, content, version, number or 0.0))
 
+        assert arrival.callbacks is not None
+        arrival.callbacks.append(deliver)
+
         def arrive() -> None:
-            arrival = Event(self._clock)
-            assert arrival.callbacks is not None
-            arrival.callbacks.append(deliver)
             self._clock.ready(arrival, None, receiver=to, sender=self.rank, number=serial)
 
         world.carrier.carry(self.rank, to, num_bytes, arrive)
+        return arrival
 
     def receive(
         self, tag: str | None = None, sender: int | None = None, *, newer_than: int | None = None
@@ -288,7 +302,7 @@ class Node:
         At the same instant the clock's order decides, in which work is a message to oneself; of
         words that were done before the call, the first in it wins. Work that is undone stops and
         leaves the processor free; mail that had been handed out goes back to the mailbox's front; a
-        ``wait`` goes on.
+        ``wait`` goes on, and so does what is under way to another node.
         """
         yield self._clock.any_of(words)
         winner = next(word for word in words if word.processed)
@@ -345,6 +359,11 @@ class Node:
         what is left over.
         """
         pieces = self._training.cut(self._own(vector), piece_bytes, self.rank)
+        return [self.hold(piece) for piece in pieces]
+
+    def split(self, vector: Value, num_pieces: int) -> list[Value]:
+        """Return ``num_pieces`` pieces of ``vector``, as equal as can be, in its order."""
+        pieces = self._training.split(self._own(vector), num_pieces, self.rank)
         return [self.hold(piece) for piece in pieces]
 
     def paste(self, pieces: Sequence[Value]) -> Value:
@@ -418,7 +437,8 @@ class Node:
 
         Where the strategy counts steps, workers publish replicas: they are averaged at equal
         progress, when the last worker has published its own. What a server publishes is the model
-        itself. Where updates are counted without a server, each worker publishes its replica
+        itself; of several servers, each publishes its piece, and they are pasted at equal progress.
+        Where updates are counted without a server, each worker publishes its replica
         whenever it changes, and nobody knows ``progress``: an update is a replica that trained, and
         the mean of all workers' latest replicas is the model.
 

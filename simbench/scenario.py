@@ -3,15 +3,20 @@
 import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import (
     Field,
     NonNegativeInt,
     PositiveInt,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
+    SkipValidation,
     ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
     model_serializer,
     model_validator,
 )
@@ -23,9 +28,12 @@ from simbench.cluster.machine import Machine
 from simbench.cluster.straggler import Straggler
 from simbench.condition import Condition
 from simbench.damping import Damping
+from simbench.dotted import place_of, replaced
 from simbench.execution.identity import source_hash
+from simbench.learning.aggregator import Aggregator
 from simbench.learning.compressor import Compression
 from simbench.learning.dataset import Dataset
+from simbench.learning.fault import Fault
 from simbench.learning.model import Model
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.task import Task
@@ -36,16 +44,21 @@ from simbench.network.topologies.star import Star
 from simbench.network.topology import Topology
 from simbench.network.transport import Transport
 from simbench.peer_graph import PeerGraph
+from simbench.records import TABLES
 from simbench.report.quantities import join, show_size
 from simbench.seeds import generator
-from simbench.spec import OneOf, Spec, dump_by_contents, misfit
+from simbench.spec import OneOf, Spec, dump_by_contents, misfit, within
 from simbench.strategy import Strategy
+from simbench.sweep import JSON_SCHEMA, Axis, applied, points, written
+from simbench.sweep_reading import read_axes
+from simbench.tune import Tune, with_settings
 from simbench.units import PositiveNanoseconds
 
 CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "strategies": ("simbench.strategies", Strategy),
     "strategies.graph": ("simbench.peer_graphs", PeerGraph),
     "strategies.compression": ("simbench.learning.compression", Compression),
+    "strategies.aggregator": ("simbench.learning.aggregators", Aggregator),
     "strategies.damping": ("simbench.dampings", Damping),
     "task.model": ("simbench.learning.models", Model),
     "task.data": ("simbench.learning.datasets", Dataset),
@@ -56,6 +69,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "network": ("simbench.network.topologies", Topology),
     "network.transport": ("simbench.network.transports", Transport),
     "conditions": ("simbench.conditions", Condition),
+    "faults": ("simbench.learning.faults", Fault),
     "all_reduce": ("simbench.network.collectives.all_reduce", AllReduce),
     "all_gather": ("simbench.network.collectives.all_gather", AllGather),
 }
@@ -102,6 +116,8 @@ class Scenario(Spec):
     """How workers without a server pass on what can't be added up, as compressed vectors are."""
     conditions: tuple[Annotated[Condition, OneOf("simbench.conditions")], ...] = ()
     """What goes wrong, and when; by default nothing."""
+    faults: tuple[Annotated[Fault, OneOf("simbench.learning.faults")], ...] = ()
+    """Which nodes compute wrong gradients, and how; by default none."""
     strategies: dict[str, Annotated[Strategy, OneOf("simbench.strategies")]] = Field(min_length=1)
     """What is compared: a name of your own and a choice each."""
     evaluate_every: PositiveInt = 5
@@ -111,34 +127,101 @@ class Scenario(Spec):
     """When a run ends."""
     seeds: tuple[NonNegativeInt, ...] = Field(default=(0, 1), min_length=1)
     """Each strategy runs once with each."""
+    sweep: Annotated[tuple[Axis, ...], SkipValidation, WithJsonSchema(JSON_SCHEMA)] = Field(
+        default_factory=tuple, exclude=True
+    )
+    """Axes: keys with several values each, or names for alternatives of several keys."""
+    tune: Tune | None = None
+    """A search for the best learning rate, or another key, of each strategy, before they run."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _try_points(cls, data: Any, info: ValidationInfo) -> Any:
+        """Make what the sections ``sweep`` and ``tune`` say of the rest, which must do alone."""
+        if not isinstance(data, Mapping) or not data.keys() & {"sweep", "tune"}:
+            return data
+        rest = {key: value for key, value in data.items() if key not in ("sweep", "tune")}
+        base = cls.model_validate(rest, context=info.context)
+        sections = {key: value for key, value in data.items() if key not in rest}
+        if sections.get("sweep"):
+            axes = sections["sweep"]
+            if not isinstance(axes, tuple) or not all(isinstance(axis, Axis) for axis in axes):
+                with within("sweep"):
+                    sections["sweep"] = read_axes(
+                        axes,
+                        rest,
+                        base,
+                        lambda tree: cls.model_validate(tree, context=info.context),
+                    )
+        else:
+            sections.pop("sweep", None)
+        if sections.get("tune") is not None:
+            with within("tune"):
+                tune = Tune.model_validate(sections["tune"], context=info.context)
+                sections["tune"] = tune.resolved(rest["strategies"], base.strategies)
+        return {**rest, **sections}
+
+    @property
+    def points(self) -> list["Point"]:
+        """What is compared on: the points of the sweep, or the scenario itself where there is none.
+
+        What a search has found is set at each.
+        """
+        scenario = self.model_copy(update={"sweep": (), "tune": None})
+        for name, settings in (self.tune.chosen if self.tune else {}).items():
+            tuned = with_settings(scenario.strategies[name], settings)
+            scenario = replaced(scenario, ("strategies", name), tuned)
+        return [
+            Point(labels, applied(scenario, settings)) for labels, settings in points(self.sweep)
+        ]
+
+    @property
+    def tuning_ground(self) -> "Scenario":
+        """The scenario in which candidates are tried: at one point, with the search's seed."""
+        assert self.tune is not None
+        wanted = self.tune.at.items()
+        ground = next(each.scenario for each in self.points if each.labels.items() >= wanted)
+        own = {"network": self.tune.network} if self.tune.network else {}
+        return ground.model_copy(update={"seeds": (self.tune.seed,), **own})
 
     def num_servers(self, strategy: Strategy) -> int:
         """Return the machines beside the workers that ``strategy`` uses, itself or to average."""
-        place = strategy.server_place
-        return self.all_reduce.num_servers if place is None else int(place == "own_machine")
+        places = strategy.server_places
+        return places.count("own_machine") if places else self.all_reduce.num_servers
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Scenario":
+        self.check()
+        self._check_axes()
+        self._check_tune()
+        return self
+
+    def check(self) -> None:
+        """Refuse parts that don't fit together.
+
+        Raises:
+            ValidationError: as ``spec.misfit`` makes it, for a key of this scenario.
+        """
         if len(set(self.seeds)) < len(self.seeds):
             raise misfit(("seeds",), f"each counts once; got {list(self.seeds)}")
         for name, strategy in self.strategies.items():
-            place = strategy.server_place
-            if isinstance(place, int) and place >= self.cluster.nodes:
-                raise misfit(
-                    ("strategies", name, "server"),
-                    f"node {place} doesn't exist: {self.cluster.nodes} nodes have the ranks "
-                    f"0 to {self.cluster.nodes - 1}",
-                )
             try:
                 strategy.check(self.cluster.nodes)
             except ValidationError as error:
                 first = error.errors()[0]
                 raise misfit(("strategies", name, *first["loc"]), first["msg"]) from None
+            for place in strategy.server_places:
+                if isinstance(place, int) and place >= self.cluster.nodes:
+                    raise misfit(
+                        ("strategies", name, "server"),
+                        f"node {place} doesn't exist: {self.cluster.nodes} nodes have the ranks "
+                        f"0 to {self.cluster.nodes - 1}",
+                    )
         self._check_data()
         self._check_network()
         self._check_conditions()
+        self._check_faults()
         self._check_machines()
-        return self
 
     def _check_machines(self) -> None:
         """Refuse a machine whose time for a step nobody can tell, or whose memory is too small."""
@@ -207,28 +290,114 @@ class Scenario(Spec):
                 first = error.errors()[0]
                 raise misfit(("conditions", index, *first["loc"]), first["msg"]) from None
 
+    def _check_faults(self) -> None:
+        """Refuse a faulty node that doesn't exist."""
+        nodes = self.cluster.nodes
+        for index, fault in enumerate(self.faults):
+            for rank in fault.nodes:
+                if rank >= nodes:
+                    raise misfit(
+                        ("faults", index, "nodes"),
+                        f"node {rank} doesn't exist: {nodes} nodes have the ranks 0 to {nodes - 1}",
+                    )
+
+    def _check_axes(self) -> None:
+        columns = {column for row in TABLES.values() for column in row.__annotations__}
+        for axis in self.sweep:
+            if axis.name in columns:
+                raise misfit(("sweep", axis.name), "tables have a column of this name already")
+
+    def _check_tune(self) -> None:
+        """Refuse a search whose seed or network is compared, or which can't be made."""
+        tune = self.tune
+        if tune is None:
+            return
+        if tune.seed in self.seeds:
+            raise misfit(("tune", "seed"), f"{tune.seed} is compared: it is among seeds")
+        axes = {axis.name: axis for axis in self.sweep}
+        for name, label in tune.at.items():
+            if name not in axes:
+                raise misfit(("tune", "at", name), f"no axis of the sweep; known: {join([*axes])}")
+            known = [*axes[name].alternatives]
+            if label not in known:
+                raise misfit(("tune", "at", name), f"has no {label!r}; known: {', '.join(known)}")
+        searched = {
+            ("strategies", strategy, *key.split("."))
+            for strategy, grid in tune.strategies.items()
+            for key in grid
+        }
+        for axis in self.sweep:
+            places = [place_of(key) for key in axis.keys]
+            if any(each[: len(place)] == place for each in searched for place in places):
+                raise misfit(("sweep", axis.name), "sets a key that is tuned")
+        if tune.network is not None:
+            self._check_own_network(tune.network)
+
+    def _check_own_network(self, network: Topology) -> None:
+        for point in self.points:
+            if point.scenario.network == network:
+                where = f"; say at: {point.labels}" if point.labels else ""
+                raise misfit(
+                    ("tune", "network"), f"this network is compared{where or ': leave it out'}"
+                )
+        try:
+            self.tuning_ground.check()
+        except ValidationError as error:
+            first = error.errors()[0]
+            keys = [str(key) for key in first["loc"]]
+            inside = ("tune", *keys) if keys[:1] == ["network"] else ("tune", "network")
+            raise misfit(inside, first["msg"]) from None
+
     @model_serializer(mode="wrap")
-    def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _write(
+        self, write: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
         """Leave out what isn't there: the records of a run in which nothing goes wrong stay."""
-        written: dict[str, Any] = write(self)
-        if not self.conditions:
-            written.pop("conditions", None)
+        tree: dict[str, Any] = write(self)
+        for key in ("conditions", "faults"):
+            if not getattr(self, key):
+                tree.pop(key, None)
         # Few strategies read it.
         if self.all_gather == RingAllGather():
-            written.pop("all_gather", None)
-        return written
+            tree.pop("all_gather", None)
+        if self.tune is None:
+            tree.pop("tune", None)
+        if self.sweep:
+            alone = self.model_copy(update={"tune": None})
+
+            def tree_at(labels: Mapping[str, str]) -> dict[str, Any]:
+                found = next(p for p in alone.points if p.labels.items() >= labels.items())
+                return found.scenario.model_dump(mode=info.mode, context=info.context)
+
+            tree["sweep"] = written(self.sweep, tree_at)
+        return tree
 
     @property
     def run_id(self) -> str:
         """Hash of the question: what the scenario says, its files' contents, and the software."""
+        classes = _classes((self, *(point.scenario for point in self.points)))
         question = {
             "scenario": dump_by_contents(self),
-            "data": self.task.data.content,
+            "data": sorted({point.scenario.task.data.content for point in self.points}),
             "version": simbench.__version__,
             "source": _source_of_package(),
-            "plug-ins": source_hash(*sorted(_classes(self), key=lambda each: each.__qualname__)),
+            "plug-ins": source_hash(*sorted(classes, key=lambda each: each.__qualname__)),
         }
         return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Point(NamedTuple):
+    """One point of a sweep."""
+
+    labels: dict[str, str]
+    """The name of its alternative on each axis; empty where there is no sweep."""
+    scenario: Scenario
+    """All that holds there; it has no sweep and no search of its own."""
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return ", ".join(self.labels.values())
 
 
 @functools.cache

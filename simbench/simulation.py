@@ -7,6 +7,7 @@ What lies behind the stop is cancelled.
 
 import functools
 import gc
+import itertools
 import json
 import math
 import time
@@ -71,6 +72,14 @@ class _Version(NamedTuple):
     """What the rest of the run rests on, if it may be kept."""
 
 
+class _Piece(NamedTuple):
+    """What one of several servers has published."""
+
+    recipe: Recipe | None
+    contributor: int | None
+    staleness: int
+
+
 class _Settled(NamedTuple):
     version: _Version
     loss: float
@@ -106,15 +115,19 @@ class Simulation:
         self.end_ns = 0
         self.clock_s = 0.0
         task, cluster, num_workers = scenario.task, scenario.cluster, scenario.cluster.nodes
-        place = self.strategy.server_place
-        self.server = num_workers if place == "own_machine" else place
+        beyond = itertools.count(num_workers)
+        self.servers = tuple(
+            next(beyond) if place == "own_machine" else place
+            for place in self.strategy.server_places
+        )
         self.num_nodes = num_workers + scenario.num_servers(self.strategy)
         rate = self.strategy.learning_rate
         optimizer = task.optimizer.model_copy(update={"learning_rate": rate} if rate else {})
         self.learning_rate = optimizer.learning_rate
         bench = Bench(task, seed, num_workers, device, fingerprint)
-        self._training = Training(self.graph, bench, optimizer)
+        self._training = Training(self.graph, bench, optimizer, scenario.faults)
         self._replicas: dict[int, dict[int, Recipe | None]] = {}
+        self._pieces: dict[int, dict[int, _Piece]] = {}
         self._batches = [0]
         """Of all nodes together, behind each version."""
         flops = task.step_flops
@@ -134,7 +147,7 @@ class Simulation:
             training=self._training,
             seed=seed,
             num_workers=num_workers,
-            server=self.server,
+            server_ranks=self.servers,
             step_ns=lambda rank, step: cluster.step_ns(flops, seed, rank, step),
             usual_step_ns=functools.cache(lambda rank: cluster.usual_step_ns(flops, seed, rank)),
             backward_share=lambda rank: cluster.machine_of(rank).backward_share,
@@ -153,8 +166,8 @@ class Simulation:
             self._let_go_wrong(self.surroundings)
         for rank in range(num_workers):
             self.clock.process(self.strategy.work(self.nodes[rank]))
-        if self.server is not None:
-            self.clock.process(self.strategy.serve(self.nodes[self.server]))
+        for rank in self.servers:
+            self.clock.process(self.strategy.serve(self.nodes[rank]))
 
     def _let_go_wrong(self, surroundings: Surroundings) -> None:
         """Start the conditions: what holds at 0 holds before anybody begins to work."""
@@ -253,13 +266,18 @@ class Simulation:
         if self.ended_by is not None:
             return
         per_count = self.strategy.batches_per_count(self.world.num_workers)
-        if self.strategy.counts == "steps" and rank != self.server:
+        if self.strategy.counts == "steps" and rank not in self.servers:
             assert progress is not None, "each worker counts its steps"
             assert batches is None, "a step is as many batches as any other"
             self._publish_replica(rank, model.recipe, progress, per_count)
             return
+        if len(self.servers) > 1:
+            assert progress is not None, "each server counts"
+            assert batches is None, "servers that share a model don't know of each other's pushes"
+            self._publish_piece(rank, progress, model.recipe, contributor, staleness)
+            return
         batches = per_count if batches is None else batches
-        if self.server is not None:
+        if self.servers:
             # What a server publishes is the model itself.
             self._add_version(progress, [model.recipe], batches, contributor, staleness)
             return
@@ -305,6 +323,32 @@ class Simulation:
             self.ended_by = "updates" if progress == stop.updates else "samples"
             self.end_ns = now_ns
 
+    def _publish_piece(
+        self, rank: int, progress: int, recipe: Recipe, contributor: int | None, staleness: int
+    ) -> None:
+        """Take one server's piece of a version of the model: the last one makes the version.
+
+        It is the push of a worker if that is so of each piece, and as stale as the stalest.
+        """
+        batches = self.strategy.batches_per_count(self.world.num_workers)
+        wanted = self._is_evaluated(progress, (progress - 1) * batches, progress * batches)
+        pieces = self._pieces.setdefault(progress, {})
+        pieces[rank] = _Piece(recipe if wanted else None, contributor, staleness)
+        if len(pieces) < len(self.servers):
+            return
+        del self._pieces[progress]
+        ordered = [pieces[server] for server in self.servers]
+        recipes = [each.recipe for each in ordered if each.recipe is not None]
+        whole = self._training.paste(recipes, self.servers[0]) if recipes else None
+        contributors = {each.contributor for each in ordered}
+        self._add_version(
+            progress,
+            [whole],
+            batches,
+            contributors.pop() if len(contributors) == 1 else None,
+            max(each.staleness for each in ordered),
+        )
+
     def _is_evaluated(self, progress: int, before: int, after: int) -> bool:
         """Whether this version is, which took the batches from ``before`` to ``after``."""
         every = self.scenario.evaluate_every
@@ -331,7 +375,8 @@ class Simulation:
                 self.world.num_unread,
                 self.world.payload_bytes,
                 self._training.evaluation(parameters),
-                frozenset(self._live() if self._notes_live else ()),
+                # What goes on piece by piece is worked out from the wholes.
+                frozenset(map(self._training.source, self._live()) if self._notes_live else ()),
             )
         )
 
@@ -340,7 +385,9 @@ class Simulation:
         yield from self.graph.live()
         for replicas in self._replicas.values():
             yield from (recipe for recipe in replicas.values() if recipe)
-        if self.server is None and self.strategy.counts == "updates":
+        for pieces in self._pieces.values():
+            yield from (piece.recipe for piece in pieces.values() if piece.recipe)
+        if not self.servers and self.strategy.counts == "updates":
             yield from self._latest
         for meeting in self.world.meetings.values():
             yield from meeting.joined.values()
@@ -547,7 +594,7 @@ def _outcome(
         "seed": simulation.seed,
         "learning_rate": simulation.learning_rate,
         "machines": simulation.num_nodes,
-        "server": simulation.server,
+        "servers": list(simulation.servers),
         "stopped_by": stopped_by,
         "stuck": simulation.who_waits() if stopped_by == "stuck" else None,
         "end_ns": end_ns,

@@ -13,7 +13,8 @@ import importlib
 import importlib.metadata
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -31,7 +32,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 
 class Spec(BaseModel):
@@ -123,6 +124,23 @@ def misfit(keys: tuple[str | int, ...], message: str) -> ValidationError:
     return ValidationError.from_exception_data(
         "misfit", [{"type": what, "loc": keys, "input": None}]
     )
+
+
+@contextmanager
+def within(key: str) -> Iterator[None]:
+    """Let errors of a part tell that it lies under ``key``."""
+    try:
+        yield
+    except ValidationError as error:
+        lines = [moved(each, (key, *each["loc"])) for each in error.errors()]
+        raise ValidationError.from_exception_data(key, lines) from None
+
+
+def moved(error: ErrorDetails, keys: tuple[str | int, ...]) -> InitErrorDetails:
+    """Return an error, as ``errors()`` lists it, at another place."""
+    context = {**error.get("ctx", {}), "message": error["msg"]}
+    what = PydanticCustomError(error["type"], "{message}", context)
+    return {"type": what, "loc": keys, "input": error["input"]}
 
 
 @functools.cache

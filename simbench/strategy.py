@@ -1,11 +1,14 @@
 """What a strategy is: what each worker does, and what the server does where there is one."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, model_validator
 
 from simbench.exchange import Exchange
+from simbench.execution.values import Value
+from simbench.learning.aggregator import Aggregate, Aggregator
 from simbench.learning.compressor import Compression
 from simbench.learning.optimizer import Optimizer
 from simbench.node import Node, Steps
@@ -14,11 +17,17 @@ from simbench.spec import OneOf, Spec, misfit
 ServerPlace = Literal["own_machine"] | NonNegativeInt
 """Where the server runs: on one machine more, with a link like the others, or on a node's."""
 
+ShardPlace = Literal["own_machine", "colocated"] | NonNegativeInt
+"""Where servers run that share the vector: ``colocated`` is one on each of the first workers."""
+
 OptimizerChoice = Annotated[Optimizer, OneOf("simbench.learning.optimizers")]
 """An optimiser of the strategy's own, beside the task's."""
 
 CompressionChoice = Annotated[Compression, OneOf("simbench.learning.compression")]
 """How vectors are compressed on their way."""
+
+AggregatorChoice = Annotated[Aggregator, OneOf("simbench.learning.aggregators")]
+"""What becomes of what workers push."""
 
 
 class Strategy(Spec, ABC):
@@ -36,8 +45,16 @@ class Strategy(Spec, ABC):
 
     @property
     @abstractmethod
-    def server_place(self) -> ServerPlace | None:
-        """Where the server runs; None if there is no server."""
+    def server_place(self) -> ServerPlace | tuple[ServerPlace, ...] | None:
+        """Where the server runs, or each of several; None if there is no server."""
+
+    @property
+    def server_places(self) -> tuple[ServerPlace, ...]:
+        """Where all of its servers run, one place each."""
+        place = self.server_place
+        if place is None:
+            return ()
+        return place if isinstance(place, tuple) else (place,)
 
     @property
     def is_order_dependent(self) -> bool:
@@ -63,7 +80,7 @@ class Strategy(Spec, ABC):
         """Be a worker."""
 
     def serve(self, node: Node) -> Steps:
-        """Be the server. Strategies without one leave this out."""
+        """Be the server, or one of several. Strategies without one leave this out."""
         yield from ()
 
 
@@ -92,3 +109,52 @@ class CompressingStrategy(Strategy, ABC):
     def exchange(self, node: Node) -> Exchange:
         """Return how ``node`` gives to the others and gets from them."""
         return Exchange(node, self.compression)
+
+
+def shard_places(server: ShardPlace, num_servers: int) -> tuple[ServerPlace, ...]:
+    """Return the places of ``num_servers`` servers that ``server`` says."""
+    if server == "colocated":
+        return tuple(range(num_servers))
+    return (server,) * num_servers
+
+
+def check_shards(server: ShardPlace, num_servers: int, num_workers: int) -> None:
+    """Refuse several servers on one machine, and more than there are workers to hold them.
+
+    Raises:
+        ValidationError: for the key ``servers``, as ``spec.misfit`` makes it.
+    """
+    if isinstance(server, int) and num_servers > 1:
+        raise misfit(
+            ("servers",),
+            f"{num_servers} servers need server: own_machine or colocated; got server: {server}",
+        )
+    if server == "colocated" and num_servers > num_workers:
+        raise misfit(
+            ("servers",),
+            f"expected at most the {num_workers} nodes of the cluster, which they are colocated "
+            f"with; got {num_servers}",
+        )
+
+
+def aggregate(
+    node: Node, aggregator: Aggregator, vectors: Sequence[Value], samples: Sequence[float]
+) -> Value:
+    """Return what ``aggregator`` makes of ``vectors``; it costs no virtual time.
+
+    A sum is made by ``node.mix``, and equal weights are asked for as the mean.
+
+    Args:
+        node: who does it.
+        aggregator: how.
+        vectors: in the order of those whose they are.
+        samples: that each of those has of its own.
+    """
+    weights = aggregator.weights(samples)
+    if weights is None:
+        return node.apply(Aggregate(aggregator), *vectors)
+    if len(set(weights)) == 1:
+        return node.mix(*vectors)
+    # Each by itself, which rounds a piece of a vector as it rounds the whole.
+    scaled = [node.mix(each, weights=(w,)) for each, w in zip(vectors, weights, strict=True)]
+    return node.mix(*scaled, weights=[1.0] * len(scaled))

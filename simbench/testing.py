@@ -31,9 +31,11 @@ from simbench.condition import Condition
 from simbench.damping import Damping
 from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
+from simbench.learning.aggregator import Aggregate, Aggregator
 from simbench.learning.compressor import Compression
 from simbench.learning.dataset import Dataset
 from simbench.learning.datasets.gaussian import Gaussian
+from simbench.learning.fault import Fault
 from simbench.learning.model import Model
 from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.operations import Bench, Gradient, Initial, Step
@@ -52,6 +54,8 @@ from simbench.network.transport import Transport
 from simbench.scenario import Scenario, Stop
 from simbench.seeds import generator
 from simbench.simulation import NoNumbersError, Outcome, Simulation, simulate
+from simbench.strategies.averaging import Averaging
+from simbench.strategies.parameter_server import ParameterServer
 from simbench.strategy import Strategy
 
 MS = 10**6
@@ -256,6 +260,58 @@ def check_optimizer(optimizer: Optimizer) -> None:
         parameter.grad = parameter.detach().clone()
         plain.step()
     assert torch.equal(twice[0], parameter.detach()), "two steps differ from torch's own two"
+
+
+def check_aggregator(aggregator: Aggregator, num_vectors: int = 7) -> None:
+    """Check that it is pure, treats workers alike, and stays among what they bring.
+
+    It moves along with the vectors, and works on pieces of them if it says so.
+    """
+    aggregator.check("aggregator", num_vectors)
+    vectors = torch.randn((num_vectors, 6), generator=_dice(3), dtype=torch.float64)
+    samples = torch.arange(1.0, num_vectors + 1)
+    kept = vectors.clone()
+    result = _aggregated(aggregator, vectors, samples)
+    assert torch.equal(vectors, kept), "an operation must not change its inputs"
+    assert torch.equal(result, _aggregated(aggregator, vectors, samples)), "it must be repeatable"
+    order = torch.randperm(num_vectors, generator=_dice(4))
+
+    def check_same(other: torch.Tensor, what: str) -> None:
+        assert torch.allclose(result, other, rtol=1e-12, atol=1e-12), what
+
+    check_same(_aggregated(aggregator, vectors[order], samples[order]), "the order must not matter")
+    check_same(_aggregated(aggregator, vectors + 3, samples) - 3, "it must move with the vectors")
+    if not aggregator.reads_samples:
+        check_same(_aggregated(aggregator, vectors, samples[order]), "it does read samples")
+    low, high = vectors.min(dim=0).values - 1e-12, vectors.max(dim=0).values + 1e-12
+    assert ((low <= result) & (result <= high)).all(), "it must stay among the vectors"
+    if aggregator.is_entrywise:
+        pieces = [_aggregated(aggregator, vectors[:, cut], samples) for cut in ([0], slice(1, 6))]
+        check_same(torch.cat(pieces), "a piece of the result must need those pieces alone")
+
+
+def _aggregated(
+    aggregator: Aggregator, vectors: torch.Tensor, samples: torch.Tensor
+) -> torch.Tensor:
+    weights = aggregator.weights(samples.tolist())
+    if weights is None:
+        return Aggregate(aggregator)(*vectors)
+    return torch.tensor(weights, dtype=vectors.dtype) @ vectors
+
+
+def check_fault(fault: Fault) -> None:
+    """Check that it changes what is computed but no time, alike each time and in each strategy."""
+    changes: dict[str, Any] = {"stop": Stop(updates=fault.age + 4), "evaluate_every": 1}
+    honest = run(small_scenario(Averaging(), **changes))
+    changes["faults"] = (fault.model_copy(update={"nodes": (1,)}),)
+    faulty = run(small_scenario(Averaging(), **changes))
+    again = run(small_scenario(Averaging(), **changes), num_threads=3)
+    assert again.evaluations == faulty.evaluations, "the same steps must be as wrong again"
+    assert faulty.updates == honest.updates, "the clock must see nothing of it"
+    assert faulty.summary["parameters_sha256"] != honest.summary["parameters_sha256"], "no effect"
+    server = run(small_scenario(ParameterServer(combine="gradients"), **changes))
+    for one, other in zip(faulty.evaluations, server.evaluations, strict=True):
+        assert abs(one.loss - other.loss) <= 1e-9 * one.loss, "each strategy must meet the same"
 
 
 def check_jitter(jitter: Jitter) -> None:

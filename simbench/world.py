@@ -54,7 +54,8 @@ class World:
     seed: int
     """Of all that is drawn."""
     num_workers: int
-    server: int | None
+    server_ranks: tuple[int, ...]
+    """Who runs the strategy's servers."""
     step_ns: Callable[[int, int], int]
     """(rank, step) -> virtual time of that gradient."""
     usual_step_ns: Callable[[int], int]

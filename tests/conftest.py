@@ -39,12 +39,12 @@ class Script(Strategy):
     kind: Literal["script"] = "script"
     worker: Part
     server: Part | None = None
-    place: ServerPlace | None = None
+    place: ServerPlace | tuple[ServerPlace, ...] | None = None
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
 
     @property
-    def server_place(self) -> ServerPlace | None:
+    def server_place(self) -> ServerPlace | tuple[ServerPlace, ...] | None:
         return self.place
 
     def work(self, node: Node) -> Steps:

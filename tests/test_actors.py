@@ -42,6 +42,13 @@ def scenario():
             "network": {"kind": "star", "bandwidth": "10 Mbit/s", "latency": "1 ms"},
             "strategies": {
                 "server": {"kind": "parameter_server", "combine": "gradients"},
+                "shards": {
+                    "kind": "parameter_server",
+                    "combine": "gradients",
+                    "servers": 2,
+                    "server": "colocated",
+                    "aggregator": {"kind": "median"},
+                },
                 "averaging": {"kind": "averaging", "period": 2},
                 "asynchronous": {"kind": "asynchronous", "server": 1},
                 "gathered": {"kind": "averaging", "compression": {"kind": "qsgd", "levels": 7}},

@@ -108,6 +108,16 @@ def test_an_optimizer_with_momentum_remembers_a_vector():
     testing.check_optimizer(SGD(momentum=0.9))
 
 
+@pytest.mark.parametrize("aggregator", every("strategies.aggregator"))
+def test_aggregator(aggregator):
+    testing.check_aggregator(aggregator)
+
+
+@pytest.mark.parametrize("fault", every("faults"))
+def test_fault(fault):
+    testing.check_fault(fault)
+
+
 @pytest.mark.parametrize("jitter", every("cluster.machine.jitter"))
 def test_jitter(jitter):
     testing.check_jitter(jitter)

@@ -563,6 +563,75 @@ def test_the_clock_alone_has_no_numbers_to_look_at(stage):
         stage(worker)
 
 
+def test_a_sender_may_wait_until_its_message_has_arrived(stage):
+    log = []
+
+    def sender(node):
+        gone = node.send(1, node.initial_state().parameters)
+        yield node.compute(3)
+        yield gone
+        log.append(("arrived", node._clock.now_ns))
+
+    def receiver(node):
+        yield node.receive()
+        log.append(("received", node._clock.now_ns))
+
+    stage(only(0, sender, receiver), **VECTOR)
+
+    assert sorted(log) == [("arrived", 107), ("received", 107)]
+
+
+def test_a_message_that_lost_a_race_is_still_under_way(stage):
+    log = []
+
+    def sender(node):
+        gone = node.send(1, node.initial_state().parameters)
+        first = yield from node.race(gone, node.compute(3))
+        log.append(first is gone)
+        second = yield from node.race(gone, node.compute(1000))
+        log.append(second is gone)
+
+    def receiver(node):
+        yield node.receive()
+        log.append(node._clock.now_ns)
+
+    stage(only(0, sender, receiver), **VECTOR)
+
+    assert log[0] is False
+    assert sorted(log[1:]) == [True, 107]
+
+
+def test_pieces_are_pasted_at_equal_progress_when_the_last_server_has_published(stage):
+    """The third server takes 3 times as long, and all hold the pieces of the model in turn."""
+
+    def serve(node):
+        index = node.servers.index(node.rank)
+        for step in (1, 2):
+            yield node.compute(10 * (1 + index))
+            whole = node.mix(node.initial_state().parameters, weights=(float(step),))
+            node.publish(node.split(whole, 3)[index], step, contributor=0, staleness=index)
+
+    simulation = stage(
+        lambda _: iter(()),
+        server=serve,
+        place=("own_machine", 0, "own_machine"),
+        stop=Stop(updates=2),
+        evaluate_every=1,
+    )
+
+    assert simulation.servers == (2, 0, 3)
+    rows = [(row.time_ns, row.node, row.staleness_updates) for row in simulation.updates]
+    assert rows == [(30, 0, 2), (60, 0, 2)]
+    # Pasted again, they are the vector itself, after the one that is there before all.
+    names = [version.recipe.inputs[0].operation.name for version in simulation.versions]
+    assert names == ["initial", "initial", "mix"]
+
+
+def test_a_strategy_with_several_servers_has_no_one_server(stage):
+    with pytest.raises(AssertionError, match="this strategy has 2 servers"):
+        stage(lambda node: iter([node.server]), server=lambda _: iter(()), place=(0, 1))
+
+
 def test_replicas_are_averaged_at_equal_progress_when_the_last_has_published(stage):
     def worker(node):
         state = node.initial_state()

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simbench.records import TABLES, Evaluation, Happening, Message, RunFolder, Span, Update, schema
+from simbench.records import (
+    TABLES,
+    Evaluation,
+    Happening,
+    Message,
+    RunFolder,
+    Span,
+    Trial,
+    Update,
+    schema,
+)
 
 UNITS = ("_ns", "_bytes", "_updates")
 WITHOUT_UNIT = {
@@ -27,6 +37,10 @@ WITHOUT_UNIT = {
     "kind",
     "subject",
     "what",
+    "learning_rate",
+    "settings",
+    "stopped_by",
+    "chosen",
 }
 ROWS = {
     "evaluations": [Evaluation("ps", 0, 5, 10**18 + 1, 80, 2**60 + 1, 0.1)],
@@ -39,6 +53,10 @@ ROWS = {
     "events": [
         Happening("ps", 0, 5, "node_failure", "node 1", "down", 2**60 + 1, None),
         Happening("ps", 0, 9, "transfer", "1 -> 0", "again", None, 3),
+    ],
+    "tuning": [
+        Trial("ps", 9, 0.1, "learning_rate: 0.1", "loss", 5, 5, 0.2, chosen=True),
+        Trial("ps", 9, 0.2, "learning_rate: 0.2", "updates", 7, None, 0.4, chosen=False),
     ],
 }
 NOTHING = {name: [] for name in TABLES}

@@ -12,6 +12,13 @@ from simbench.simulation import simulate
 NODES, EVERY, LOOKAHEAD = 4, 2, 3
 STRATEGIES = {
     "server": {"kind": "parameter_server", "combine": "gradients"},
+    # With the mean, it would be the run of one server, of which all is known.
+    "shards": {
+        "kind": "parameter_server",
+        "combine": "gradients",
+        "servers": 2,
+        "aggregator": {"kind": "median"},
+    },
     "averaging": {"kind": "averaging", "period": 3},
     "overlapped": {"kind": "averaging", "period": 2, "bucket": "4 kB"},
     "asynchronous": {"kind": "asynchronous", "server": 1},

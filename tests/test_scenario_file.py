@@ -11,8 +11,10 @@ from simbench.cluster.jitters.lognormal import LogNormal
 from simbench.cluster.machines.fixed import Fixed
 from simbench.cluster.machines.flops import Flops
 from simbench.cluster.stragglers.persistent import Persistent
+from simbench.learning.aggregators.median import Median
 from simbench.learning.datasets.classification import Classification
 from simbench.learning.datasets.gaussian import Gaussian
+from simbench.learning.faults.sign_flip import SignFlip
 from simbench.learning.models.logistic import Logistic
 from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.optimizers.adamw import AdamW
@@ -75,6 +77,13 @@ def scenarios(draw):
         st.builds(ParameterServer, server=place, learning_rate=rate)
         | st.builds(Averaging, period=st.integers(1, 9), combine=st.just("gradients"))
         | st.builds(Asynchronous, server=place)
+        | st.builds(Asynchronous, servers=st.integers(1, 9))
+        | st.builds(
+            ParameterServer,
+            servers=st.integers(1, nodes),
+            server=st.just("colocated"),
+            aggregator=st.just(Median()),
+        )
     )
     straggler = st.builds(
         Persistent, nodes=st.lists(ranks, min_size=1).map(tuple), slowdown=st.floats(0.1, 9)
@@ -96,6 +105,7 @@ def scenarios(draw):
         network=draw(
             st.just(Instant()) | st.builds(Star, bandwidth=POSITIVE, latency=st.integers(0, 10**12))
         ),
+        faults=tuple(draw(st.lists(st.builds(SignFlip, nodes=st.tuples(ranks)), max_size=2))),
         strategies=draw(st.dictionaries(NAMES, strategy, min_size=1, max_size=3)),
         stop=draw(
             st.builds(
@@ -190,7 +200,8 @@ WRONG = {
         (
             "FILE:17: sedes: unknown key 'sedes'; did you mean 'seeds'? (known: "
             "name, task, cluster, "
-            "network, all_reduce, all_gather, conditions, strategies, evaluate_every, stop, seeds)"
+            "network, all_reduce, all_gather, conditions, faults, strategies, evaluate_every, "
+            "stop, seeds, sweep, tune)"
         ),
     ),
     "unknown kind": (
@@ -257,7 +268,10 @@ WRONG = {
     ),
     "neither": (
         ("kind: parameter_server", "kind: parameter_server, server: own"),
-        "FILE:14: strategies.ps.server: expected 'own_machine' or a whole number; got 'own'",
+        (
+            "FILE:14: strategies.ps.server: expected 'own_machine' or 'colocated' or a whole "
+            "number; got 'own'"
+        ),
     ),
     "bad name": (
         ("name: small", "name: a/b"),

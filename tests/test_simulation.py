@@ -44,8 +44,10 @@ class Watchful(Strategy):
     "strategy",
     [
         ParameterServer(),
+        ParameterServer(servers=2, combine="gradients"),
         Averaging(period=3),
         Asynchronous(),
+        Asynchronous(servers=2),
         FedBuff(),
         AsyncLocalSGD(period=2),
         ADPSGD(),

@@ -34,6 +34,11 @@ class PureOperation:
         """What it is called: its class's name, in_small_letters."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
 
+    @property
+    def is_entrywise(self) -> bool:
+        """Whether it works entry by entry on vectors: a piece of its result needs theirs alone."""
+        return False
+
     @functools.cached_property
     def identity(self) -> str:
         """What the result depends on beside the inputs: settings and source."""

@@ -27,6 +27,10 @@ class Dataset(Spec, ABC):
     ) -> Batch:
         """Return ``size`` samples of ``length`` numbers from shard ``rank`` of ``num_shards``."""
 
+    def shard_samples(self, rank: int, num_shards: int) -> int:
+        """Return how many samples shard ``rank`` has; 1 each where they never end."""
+        return 1
+
     @abstractmethod
     def validation(self, num_shards: int, length: int) -> tuple[Batch, ...]:
         """Return the held-out data in equal parts, which can be evaluated side by side."""

@@ -279,6 +279,16 @@ class Cut(PureOperation):
 
 
 @dataclass(frozen=True)
+class CutState(PureOperation):
+    """What an optimiser remembers of entries ``begin`` to ``end``; counters are for all of them."""
+
+    def __call__(self, state: OptimizerState, begin: int, end: int) -> OptimizerState:
+        return {
+            name: each[begin:end].clone() if each.dim() else each for name, each in state.items()
+        }
+
+
+@dataclass(frozen=True)
 class Paste(PureOperation):
     """Vectors, one behind the other, as one."""
 

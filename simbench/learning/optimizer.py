@@ -18,6 +18,11 @@ class Optimizer(Spec, ABC):
     """Step size; a strategy's own ``learning_rate`` replaces it."""
 
     @property
+    def is_entrywise(self) -> bool:
+        """Whether an entry's step depends on that entry alone, so that vectors may be cut."""
+        return True
+
+    @property
     @abstractmethod
     def state_vectors(self) -> int:
         """How many numbers it remembers per parameter, from one step to the next."""

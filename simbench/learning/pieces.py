@@ -2,7 +2,8 @@
 
 Sums go entry by entry, so what is added up piece by piece and pasted is the sum of the wholes, bit
 for bit. It is therefore the same Value: another size of pieces trains nothing again, and nothing
-is really cut where all pieces come together again.
+is really cut where all pieces come together again. Other work that goes entry by entry, such as an
+optimiser's step, is done on the wholes if its inputs are the same piece of several.
 """
 
 import itertools
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from simbench.execution.values import Graph, Recipe
-from simbench.learning.operations import Cut, Paste
+from simbench.learning.operations import Cut, CutState, Paste
 
 
 @dataclass
@@ -24,11 +25,18 @@ class Sum:
     recipe: Recipe | None = field(default=None, compare=False)
     """Once somebody has asked for it: many nodes paste the same mean."""
 
+    @property
+    def depth(self) -> int:
+        """How many sums lie in each other."""
+        return 1 + max(term.depth if isinstance(term, Sum) else 0 for term in self.terms)
+
 
 Whole = Recipe | Sum
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
+    """Where a piece comes from."""
+
     whole: Whole
     begin: int
     end: int
@@ -41,9 +49,9 @@ class Pieces:
     def __init__(self, graph: Graph, entry_bytes: int) -> None:
         self._graph = graph
         self._entry_bytes = entry_bytes
-        self._cut, self._paste = Cut(), Paste()
+        self._cut, self._cut_state, self._paste = Cut(), CutState(), Paste()
         # A recipe that is computed forgets its inputs, and no key may depend on when that was.
-        self._places: weakref.WeakKeyDictionary[Recipe, _Place] = weakref.WeakKeyDictionary()
+        self._places: weakref.WeakKeyDictionary[Recipe, Place] = weakref.WeakKeyDictionary()
         self._last_sum: Callable[[], Sum | None] = lambda: None
 
     def cut(self, vector: Recipe, piece_bytes: int, home: int) -> list[Recipe]:
@@ -57,7 +65,26 @@ class Pieces:
         if size >= length:
             return [vector]
         edges = [0, *range(length % size or size, length + 1, size)]
-        return [self._piece(vector, *ends, home) for ends in itertools.pairwise(edges)]
+        return [self.piece(vector, *ends, home) for ends in itertools.pairwise(edges)]
+
+    def split(self, vector: Recipe, num_pieces: int, home: int) -> list[Recipe]:
+        """Return ``num_pieces`` pieces of ``vector``, as equal as can be, in its order."""
+        if num_pieces == 1:
+            return [vector]
+        length = vector.num_bytes // self._entry_bytes
+        edges = [length * index // num_pieces for index in range(num_pieces + 1)]
+        return [self.piece(vector, *ends, home) for ends in itertools.pairwise(edges)]
+
+    def places(self, pieces: Sequence[Recipe]) -> list[Place] | None:
+        """Return where ``pieces`` come from, if they are the same piece of several wholes."""
+        places = [place for piece in pieces if (place := self._places.get(piece))]
+        same = len(places) == len(pieces) and len({place[1:] for place in places}) == 1
+        return places if same else None
+
+    def source(self, recipe: Recipe) -> Recipe:
+        """Return what ``recipe`` was cut from, or itself; pieces of one vector rest on that one."""
+        place = self._places.get(recipe)
+        return place.whole if place and isinstance(place.whole, Recipe) else recipe
 
     def paste(self, pieces: Sequence[Recipe], home: int) -> Recipe:
         """Return the recipe of ``pieces``, one behind the other."""
@@ -90,6 +117,8 @@ class Pieces:
         if len(places) == len(terms) and all(place[1:] == first[1:] for place in places):
             kept = None if weights is None else tuple(weights)
             whole = Sum(kept, tuple(place.whole for place in places))
+            if whole.depth > _DEEPEST:
+                return
             last = self._last_sum()
             # The buckets of a mean share it: then telling that they belong together costs nothing.
             if last == whole:
@@ -97,12 +126,19 @@ class Pieces:
             self._last_sum = weakref.ref(whole)
             self._places[total] = first._replace(whole=whole)
 
-    def _piece(self, vector: Recipe, begin: int, end: int, home: int) -> Recipe:
+    def piece(self, vector: Recipe, begin: int, end: int, home: int) -> Recipe:
+        """Return entries ``begin`` to ``end`` of ``vector``."""
         num_bytes = (end - begin) * self._entry_bytes
         piece = self._graph.recipe(
             self._cut, (vector,), (begin, end), num_bytes=num_bytes, home=home
         )
-        self._places[piece] = _Place(vector, begin, end)
+        self._places[piece] = Place(vector, begin, end)
+        return piece
+
+    def piece_of_state(self, state: Recipe, begin: int, end: int, home: int) -> Recipe:
+        """Return what an optimiser remembers of entries ``begin`` to ``end``."""
+        piece = self._graph.recipe(self._cut_state, (state,), (begin, end), home=home)
+        self._places[piece] = Place(state, begin, end)
         return piece
 
 
@@ -110,3 +146,7 @@ def _num_bytes(whole: Whole) -> int:
     while isinstance(whole, Sum):
         whole = whole.terms[0]
     return whole.num_bytes
+
+
+_DEEPEST = 3
+"""A server that adds for ever, each time to what it has, would remember all that it ever added."""

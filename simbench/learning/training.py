@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from simbench.execution.operation import PureOperation
 from simbench.execution.values import Graph, Operation, Recipe
 from simbench.learning.compressor import Layout
+from simbench.learning.fault import Fault, FaultyNodes
 from simbench.learning.operations import (
     Bench,
     EvaluatePart,
@@ -24,7 +26,9 @@ from simbench.learning.pieces import Pieces, Sum, Whole
 class Training:
     """Makes the recipes of one strategy and seed. Nothing is computed here."""
 
-    def __init__(self, graph: Graph, bench: Bench, optimizer: Optimizer) -> None:
+    def __init__(
+        self, graph: Graph, bench: Bench, optimizer: Optimizer, faults: Sequence[Fault] = ()
+    ) -> None:
         self.graph = graph
         self.vector_bytes = bench.task.vector_bytes
         self.layout = Layout(bench.task.shapes, bench.task.torch_dtype, bench.seed)
@@ -33,6 +37,7 @@ class Training:
         self._initial = Initial(bench)
         self._fresh_state = FreshState()
         self._gradient = Gradient(bench)
+        self._faulty = FaultyNodes(graph, faults, bench.seed)
         self._loss = Loss(bench)
         self._bench = bench
         self._optimizer = optimizer
@@ -48,8 +53,13 @@ class Training:
         return self._vector(self._initial, (), (), home), self.fresh_state(home)
 
     def gradient(self, parameters: Recipe, rank: int, step: int) -> Recipe:
-        """Return the gradient of node ``rank``'s batch number ``step``."""
-        return self._vector(self._gradient, (parameters,), (rank, step), rank)
+        """Return the gradient of node ``rank``'s batch number ``step``, or what it says it is."""
+        gradient = self._vector(self._gradient, (parameters,), (rank, step), rank)
+        return self._faulty.distort(gradient, rank, step)
+
+    def shard_samples(self, rank: int) -> int:
+        """Return how many samples node ``rank`` has of its own."""
+        return self._bench.task.data.shard_samples(rank, self._num_workers)
 
     def loss(self, parameters: Recipe, rank: int, step: int) -> Recipe:
         """Return the loss of node ``rank``'s batch number ``step``, one number."""
@@ -68,6 +78,8 @@ class Training:
         optimizer: Optimizer | None = None,
     ) -> tuple[Recipe, Recipe]:
         """Return the parameters and the optimiser's state after one step, by default the task's."""
+        if found := self._step_of_wholes(parameters, state, gradient, home, optimizer):
+            return found
         chosen = optimizer or self._optimizer
         if chosen not in self._steps:
             self._steps[chosen] = Step(self._bench, chosen)
@@ -75,6 +87,31 @@ class Training:
         return (
             self._like(parameters, self._items[0], (both,), home),
             self.graph.recipe(self._items[1], (both,), home=home),
+        )
+
+    def _step_of_wholes(
+        self,
+        parameters: Recipe,
+        state: Recipe,
+        gradient: Recipe,
+        home: int,
+        optimizer: Optimizer | None,
+    ) -> tuple[Recipe, Recipe] | None:
+        """Return the pieces of the step on the wholes, if all inputs are pieces of those."""
+        # Nothing remembered is a piece of nothing remembered.
+        is_fresh = state is self.fresh_state(home)
+        pieces = (parameters, gradient) if is_fresh else (parameters, gradient, state)
+        places = self._pieces.places(pieces)
+        if places is None or not (optimizer or self._optimizer).is_entrywise:
+            return None
+        wholes = [self._whole(place.whole, home) for place in places]
+        stepped, kept = self.step(
+            wholes[0], state if is_fresh else wholes[2], wholes[1], home, optimizer
+        )
+        ends = places[0][1:]
+        return (
+            self._pieces.piece(stepped, *ends, home),
+            self._pieces.piece_of_state(kept, *ends, home),
         )
 
     def mix(self, vectors: Sequence[Recipe], weights: Sequence[float] | None, home: int) -> Recipe:
@@ -92,6 +129,14 @@ class Training:
     def cut(self, vector: Recipe, piece_bytes: int, home: int) -> list[Recipe]:
         """Return the pieces of ``vector``, of ``piece_bytes`` at most, in its order."""
         return self._pieces.cut(vector, piece_bytes, home)
+
+    def split(self, vector: Recipe, num_pieces: int, home: int) -> list[Recipe]:
+        """Return ``num_pieces`` pieces of ``vector``, as equal as can be, in its order."""
+        return self._pieces.split(vector, num_pieces, home)
+
+    def source(self, recipe: Recipe) -> Recipe:
+        """Return the vector or the state that ``recipe`` was cut from, or itself."""
+        return self._pieces.source(recipe)
 
     def paste(self, pieces: Sequence[Recipe], home: int) -> Recipe:
         """Return ``pieces`` as one vector; all pieces of a vector, in its order, are itself."""
@@ -120,6 +165,11 @@ class Training:
         home: int,
     ) -> Recipe:
         """Return what ``operation`` makes of ``inputs``, by default as long as the first."""
+        entrywise = isinstance(operation, PureOperation) and operation.is_entrywise
+        if entrywise and (places := self._pieces.places(inputs)):
+            wholes = [self._whole(place.whole, home) for place in places]
+            result = self.apply(operation, wholes, arguments, None, home)
+            return self._pieces.piece(result, *places[0][1:], home)
         size = inputs[0].num_bytes if num_bytes is None else num_bytes
         return self.graph.recipe(operation, inputs, arguments, num_bytes=size, home=home)
 

@@ -1,6 +1,6 @@
 """The nodes of a run as a reader meets them: which is the server, which is slow, which to show."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 
@@ -15,10 +15,9 @@ def strategies(run: RunFolder) -> list[str]:
     return list(dict.fromkeys(entry["strategy"] for entry in run.summary["runs"]))
 
 
-def servers(run: RunFolder) -> dict[str, int]:
-    """Return the rank of the server of each strategy that has one."""
-    entries = run.summary["runs"]
-    return {e["strategy"]: int(e["server"]) for e in entries if e["server"] is not None}
+def servers(run: RunFolder) -> dict[str, list[int]]:
+    """Return the ranks of the servers of each strategy that has any."""
+    return {e["strategy"]: e["servers"] for e in run.summary["runs"] if e["servers"]}
 
 
 def slowness(run: RunFolder, spans: pd.DataFrame) -> dict[int, float]:
@@ -37,12 +36,13 @@ def slowness(run: RunFolder, spans: pd.DataFrame) -> dict[int, float]:
     return {int(str(node)): float(ratio) for node, ratio in ratios.items() if ratio >= _SLOW}
 
 
-def label(node: int, server: int | None, slow: Mapping[int, float], workers: int) -> str:
-    """Return what to call a node: its rank, whether it is the server, whether it is slow."""
+def label(node: int, servers: Collection[int], slow: Mapping[int, float], workers: int) -> str:
+    """Return what to call a node: its rank, whether it is a server, whether it is slow."""
     if node >= workers:
-        return "server"
+        alone = all(rank == node for rank in servers if rank >= workers)
+        return "server" if alone else f"server (node {node})"
     notes = [f"{slow[node]:.1f}x slower"] if node in slow else []
-    notes += ["server"] if node == server else []
+    notes += ["server"] if node in servers else []
     return f"node {node}" + (f" ({', '.join(notes)})" if notes else "")
 
 

@@ -38,14 +38,37 @@ def meanings(run: RunFolder) -> dict[str, str]:
     }
     if any("retries" in entry for entry in run.summary["runs"]):
         words["Down"] = _DOWN
-    own = [name for name, rank in servers(run).items() if rank >= workers]
-    if own:
+    own = {name: sum(rank >= workers for rank in ranks) for name, ranks in servers(run).items()}
+    one = [name for name, count in own.items() if count == 1]
+    if one:
         words["Server"] = (
-            f"{join(own)}: the server is a machine of its own with a link like the others, so that "
+            f"{join(one)}: the server is a machine of its own with a link like the others, so that "
             f"is one machine more than the {workers} workers. It is not counted among the workers "
             "in shares of time."
         )
+    several = [f"{name} ({count})" for name, count in own.items() if count > 1]
+    if several:
+        words["Servers"] = (
+            f"{join(several)}: each server is a machine of its own with a link like the others and "
+            f"holds a piece of the model. They are machines beside the {workers} workers and not "
+            "counted among them in shares of time."
+        )
     return words
+
+
+def meanings_of_a_sweep(run: RunFolder) -> dict[str, str]:
+    """Return terms and what they mean on the page of all points."""
+    axes = join([axis["name"] for axis in run.axes])
+    points = len(run.summary["sweep"]["points"])
+    return {
+        "Point": (
+            f"One choice on each axis ({axes}); there are {points}. Every strategy runs at each "
+            "point, with the same seeds and from the same parameters."
+        ),
+        "Virtual time": _VIRTUAL_TIME,
+        "Time to target": _TIME_TO_TARGET,
+        "Not reached within": _NOT_REACHED,
+    }
 
 
 def reading(run: RunFolder) -> str:

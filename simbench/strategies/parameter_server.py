@@ -1,16 +1,26 @@
-"""Synchronous training around one parameter server."""
+"""Synchronous training around a parameter server, or several that share the parameters."""
 
 import itertools
 from collections.abc import Generator
 from typing import Any, ClassVar, Literal
 
-from pydantic import NonNegativeInt, model_validator
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 from simpy.events import Event
 
 from simbench.exchange import Exchange
+from simbench.learning.aggregators.mean import Mean
 from simbench.node import Node, State, Steps
 from simbench.spec import misfit
-from simbench.strategy import CompressingStrategy, OptimizerChoice, ServerPlace
+from simbench.strategy import (
+    AggregatorChoice,
+    CompressingStrategy,
+    OptimizerChoice,
+    ServerPlace,
+    ShardPlace,
+    aggregate,
+    check_shards,
+    shard_places,
+)
 
 
 class ParameterServer(CompressingStrategy):
@@ -19,6 +29,9 @@ class ParameterServer(CompressingStrategy):
     With ``combine: parameters``, theta <- 1/N sum_i theta_i, where theta_i is worker i's after its
     local step. With ``combine: gradients``, the server's optimiser takes one step on 1/N sum_i g_i.
     For SGD without momentum the two are the same.
+
+    With several ``servers``, each holds a piece of theta, to which workers push theirs and from
+    which they pull it. What is done goes entry by entry, so nothing else changes than the time.
 
     With ``backup_workers`` b, the cluster's nodes are N + b. The server averages the first N pushes
     of a version and drops the rest; a worker that learns of the new version begins anew on it at
@@ -34,14 +47,36 @@ class ParameterServer(CompressingStrategy):
     kind: Literal["parameter_server"] = "parameter_server"
     combine: Literal["parameters", "gradients"] = "parameters"
     """What workers push and the server averages."""
-    server: ServerPlace = "own_machine"
-    """``own_machine``, or the rank of the worker whose machine and link it shares."""
+    servers: PositiveInt = 1
+    """k: how many servers share the parameters; each holds and serves a piece of them."""
+    server: ShardPlace = "own_machine"
+    """``own_machine`` each, or ``colocated`` with the first workers, or the rank of the worker
+    whose machine and link the only one shares."""
     backup_workers: NonNegativeInt = 0
     """b: how many of the workers the server doesn't wait for."""
+    aggregator: AggregatorChoice = Mean()
+    """What the server makes of the pushes of a version."""
     optimizer: OptimizerChoice | None = None
     """The server's optimiser for the mean gradient; by default that of the task."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+
+    @model_validator(mode="after")
+    def _can_be_done_in_pieces(self) -> "ParameterServer":
+        if self.servers == 1:
+            return self
+        if self.compression:
+            raise misfit(("compression",), "needs servers: 1, since payloads have no pieces")
+        if self.backup_workers:
+            raise misfit(
+                ("backup_workers",), "needs servers: 1, since each would drop other workers' pieces"
+            )
+        if not self.aggregator.is_entrywise:
+            raise misfit(
+                ("aggregator",),
+                f"{self.aggregator.kind} looks at whole vectors, and needs servers: 1",
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_an_effect(self) -> "ParameterServer":
@@ -54,9 +89,9 @@ class ParameterServer(CompressingStrategy):
         return self
 
     @property
-    def server_place(self) -> ServerPlace:
+    def server_place(self) -> tuple[ServerPlace, ...]:
         """Where ``server`` says."""
-        return self.server
+        return shard_places(self.server, self.servers)
 
     @property
     def exchanges_gradients(self) -> bool:
@@ -69,13 +104,15 @@ class ParameterServer(CompressingStrategy):
         return self.backup_workers > 0
 
     def check(self, num_workers: int) -> None:
-        """Refuse to wait for nobody."""
+        """Refuse to wait for nobody, and an aggregator that can't do with so few."""
         if self.backup_workers >= num_workers:
             raise misfit(
                 ("backup_workers",),
                 f"expected fewer than the {num_workers} nodes of the cluster, which they are "
                 f"among; got {self.backup_workers}",
             )
+        check_shards(self.server, self.servers, num_workers)
+        self.aggregator.check("aggregator", self.batches_per_count(num_workers))
 
     def batches_per_count(self, num_workers: int) -> int:
         """Return how many pushes the server averages."""
@@ -90,8 +127,8 @@ class ParameterServer(CompressingStrategy):
         while True:
             gradient = yield node.compute_gradient(state.parameters)
             state = yield from self._push(node, exchange, state, gradient)
-            model = yield node.receive("model")
-            state = state.with_parameters(model.body)
+            pieces = yield from node.receive_from_each(node.servers, "model")
+            state = state.with_parameters(node.paste([piece.body for piece in pieces]))
 
     def _race_news(self, node: Node) -> Steps:
         """Compute until the news of an update come, and begin anew from it."""
@@ -109,26 +146,35 @@ class ParameterServer(CompressingStrategy):
         self, node: Node, exchange: Exchange, state: State, gradient: Any, version: int = 0
     ) -> Generator[Event, Any, State]:
         if self.combine == "gradients":
-            body = yield from exchange.encode(gradient)
+            pushed = yield from exchange.encode(gradient)
         else:
             read, state = state.parameters, node.step(state, gradient)
-            body = yield from exchange.encode(state.parameters, since=read)
-        node.send(node.server, body, tag="push", version=version)
+            pushed = yield from exchange.encode(state.parameters, since=read)
+        samples = node.num_samples if self.aggregator.reads_samples else None
+        for server, piece in zip(node.servers, node.split(pushed, len(node.servers)), strict=True):
+            node.send(server, piece, tag="push", version=version, number=samples)
         return state
 
     def serve(self, node: Node) -> Steps:
-        """Average what workers push, and send it to all."""
+        """Average what workers push of this server's piece, and send it to all."""
         state, exchange = node.initial_state(), self.exchange(node)
+        pieces = node.split(state.parameters, len(node.servers))
+        state = state.with_parameters(pieces[node.servers.index(node.rank)])
         for step in itertools.count(1):
             if self.is_order_dependent:
                 pushes = yield from self._first(node, step - 1)
             else:
                 pushes = yield from node.receive_from_each(node.workers, "push")
-            bodies = [push.body for push in pushes]
+            mean = aggregate(
+                node,
+                self.aggregator,
+                [exchange.decode(push.body) for push in pushes],
+                [push.number or 1 for push in pushes],
+            )
             if self.combine == "gradients":
-                state = node.step(state, exchange.mean(bodies), self.optimizer)
+                state = node.step(state, exchange.concluded(mean), self.optimizer)
             else:
-                state = state.with_parameters(exchange.mean(bodies, since=state.parameters))
+                state = state.with_parameters(exchange.concluded(mean, since=state.parameters))
             node.publish(state.parameters, progress=step)
             for worker in node.workers:
                 node.send(worker, state.parameters, tag="model", version=step)

@@ -220,3 +220,51 @@ def test_no_piece_outlives_its_readers(training):
     gc.collect()
 
     assert [each() for each in told] == [None] * len(told)
+
+
+def test_a_step_on_pieces_is_the_step_on_the_whole(training):
+    """Whatever remembers whole and pieces: its key, and so its bits."""
+    training = training()
+    parameters, state = training.initial(0)
+    pieces = training.split(parameters, 3, 0)
+    states = [training.fresh_state(0)] * 3
+    for step in range(3):
+        gradient = training.gradient(parameters, 0, step)
+        slopes = training.split(gradient, 3, 0)
+        both = [
+            training.step(piece, kept, slope, 0)
+            for piece, kept, slope in zip(pieces, states, slopes, strict=True)
+        ]
+        pieces, states = map(list, zip(*both, strict=True))
+        parameters, state = training.step(parameters, state, gradient, 0)
+        assert training.paste(pieces, 0) is parameters
+        assert {training.source(kept) for kept in states} == {state}
+
+
+def test_a_piece_of_something_else_is_stepped_by_itself(training):
+    """The state of a piece goes on where the gradient isn't a piece: the numbers stay right."""
+    training = training()
+    parameters, _ = training.initial(0)
+    piece, _ = training.split(parameters, 2, 0)
+    optimizer = SGD(learning_rate=0.5, momentum=0.5)
+    slope, _ = training.split(training.gradient(parameters, 0, 0), 2, 0)
+    stepped, state = training.step(piece, training.fresh_state(0), slope, 0, optimizer)
+    strange = training.mix([slope, slope], (1.0, 0.5), 0)
+    stepped_again, _ = training.step(stepped, state, strange, 0, optimizer)
+    assert training.source(stepped_again) is stepped_again
+
+    x, g, result = computed(piece, slope, stepped_again)
+    expected = x - 0.5 * g - 0.5 * (0.5 * g + 1.5 * g)
+    torch.testing.assert_close(result, expected)
+
+
+def test_pieces_are_as_equal_as_can_be(training):
+    training = training()
+    vector, _ = training.initial(0)
+    assert training.split(vector, 1, 0) == [vector]
+    length = vector.num_bytes // 4
+    for num_pieces in (2, 3, length, length + 2):
+        entries = [piece.num_bytes // 4 for piece in training.split(vector, num_pieces, 0)]
+        assert len(entries) == num_pieces
+        assert sum(entries) == length
+        assert max(entries) - min(entries) <= 1

@@ -153,7 +153,7 @@ def _one(
         "seed": seed,
         "learning_rate": course.learning_rate,
         "machines": WORKERS + (course.server == WORKERS),
-        "server": course.server,
+        "servers": [] if course.server is None else [course.server],
         "stopped_by": "stuck" if course.stuck else "virtual_time" if reached is None else "loss",
         "stuck": course.stuck,
         "end_ns": end_ns,

@@ -110,7 +110,7 @@ def test_server_and_straggler_can_be_told(make_run):
 
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
     assert labels == ["node 0", "node 1", "node 2", "node 3 (3.0x slower)", "server"]
-    assert label(2, server=2, slow={2: 2.0}, workers=4) == "node 2 (2.0x slower, server)"
+    assert label(2, servers=[2], slow={2: 2.0}, workers=4) == "node 2 (2.0x slower, server)"
 
 
 def test_the_same_strategy_has_the_same_colour_everywhere(make_run):

@@ -425,3 +425,11 @@ def test_buckets_are_not_compressed():
     with pytest.raises(ValidationError) as caught:
         Averaging(bucket=100, compression=FP16())
     assert caught.value.errors()[0]["loc"] == ("bucket",)
+
+
+@pytest.mark.parametrize("strategy", [ParameterServer, Asynchronous])
+def test_a_payload_is_not_cut_up_for_several_servers(strategy):
+    with pytest.raises(ValidationError) as caught:
+        strategy(servers=2, compression=FP16())
+    assert caught.value.errors()[0]["loc"] == ("compression",)
+    assert caught.value.errors()[0]["msg"] == "needs servers: 1, since payloads have no pieces"

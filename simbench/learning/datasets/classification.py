@@ -37,11 +37,19 @@ class Classification(Dataset):
     ) -> Batch:
         """Return (size, length) points and (size,) labels in 0..1, drawn with replacement."""
         points, labels = _points(self, "training", self.samples, length)
-        first, end = (self.samples * r // num_shards for r in (rank, rank + 1))
+        first, end = self._shard(rank, num_shards)
         if first == end:
             raise ValueError(f"{self.samples} samples are too few for {num_shards} nodes")
         chosen = torch.from_numpy(draw.integers(first, end, size))
         return points[chosen], labels[chosen]
+
+    def shard_samples(self, rank: int, num_shards: int) -> int:
+        """Return how many of the points are the node's own."""
+        first, end = self._shard(rank, num_shards)
+        return end - first
+
+    def _shard(self, rank: int, num_shards: int) -> tuple[int, int]:
+        return self.samples * rank // num_shards, self.samples * (rank + 1) // num_shards
 
     def validation(self, num_shards: int, length: int) -> tuple[Batch, ...]:
         """Return the held-out points in one part."""

@@ -40,13 +40,22 @@ class Text(Dataset):
     ) -> Batch:
         """Return (size, length) tokens and, as targets, the tokens that follow each."""
         training, _ = _split(self.path)
-        first, end = (len(training) * r // num_shards for r in (rank, rank + 1))
+        first, end = self._shard(rank, num_shards)
         if end - first <= length:
             raise ValueError(
                 f"{len(training)} bytes of text are too few for {num_shards} shards of windows "
                 f"of {length} bytes"
             )
         return _windows(training, draw.integers(first, end - length, size), length)
+
+    def shard_samples(self, rank: int, num_shards: int) -> int:
+        """Return the bytes of the node's own piece: a window may begin at nearly each of them."""
+        first, end = self._shard(rank, num_shards)
+        return end - first
+
+    def _shard(self, rank: int, num_shards: int) -> tuple[int, int]:
+        count = len(_split(self.path)[0])
+        return count * rank // num_shards, count * (rank + 1) // num_shards
 
     def validation(self, num_shards: int, length: int) -> tuple[Batch, ...]:
         """Return evenly spaced windows of the held-out text, ``PART_SAMPLES`` in a part."""

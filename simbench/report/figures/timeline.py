@@ -39,14 +39,14 @@ class Timeline(ReportFigure):
         seed = min((entry["seed"] for entry in run.summary["runs"]), default=0)
         spans, updates = run.table("spans"), run.table("updates")
         shown_activities = activities(spans["activity"].unique())
-        slow, server = slowness(run, spans), servers(run)
+        slow, serving = slowness(run, spans), servers(run)
         spans, updates = spans[spans["seed"] == seed], updates[updates["seed"] == seed]
         start, end = window(spans, updates)
         unit = time_unit(end)
         nodes = {
             name: shown(
                 [int(n) for n in spans[spans["strategy"] == name]["node"].unique()],
-                {*slow, *([server[name]] if name in server else [])},
+                {*slow, *serving.get(name, ())},
             )
             for name in names
         }
@@ -60,7 +60,8 @@ class Timeline(ReportFigure):
             panel.set_title(wrapped(name, 70), color=styles[name].colour)
             panel.set_xlim(start / unit.size, max(end, start + 1) / unit.size)
             rows = nodes[name]
-            labels = {n: label(n, server.get(name), slow, run.summary["workers"]) for n in rows}
+            workers = run.summary["workers"]
+            labels = {n: label(n, serving.get(name, ()), slow, workers) for n in rows}
             own = spans[(spans["strategy"] == name) & spans["node"].isin(rows)]
             visible = own[(own["end_ns"] > start) & (own["start_ns"] < end)]
             times = updates[updates["strategy"] == name]["time_ns"]

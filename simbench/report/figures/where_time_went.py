@@ -37,9 +37,10 @@ class WhereTimeWent(ReportFigure):
         spans = run.table("spans")
         shown_activities = activities(spans["activity"].unique())
         slow = slowness(run, spans)
-        server = servers(run)
+        # One label serves a whole row of panels, so it names every server that stands there.
+        serving = {rank for ranks in servers(run).values() for rank in ranks}
         workers: int = run.summary["workers"]
-        nodes = shown([int(n) for n in spans["node"].unique()], {*slow, *server.values()})
+        nodes = shown([int(n) for n in spans["node"].unique()], {*slow, *serving})
         columns = min(_COLUMNS, len(names))
         rows = math.ceil(len(names) / columns)
         figure = Figure(
@@ -49,14 +50,10 @@ class WhereTimeWent(ReportFigure):
         grid = figure.subplots(rows, columns, squeeze=False, sharey=True, sharex=True)
         panels = list(grid.flat)
         styles = looks(names)
-        # One label serves a whole row of panels, so it names every server that stands there.
-        of_node = {rank: rank for rank in server.values()}
         for panel, name in zip(panels, names, strict=False):
             panel.set_title(wrapped(name, 22), color=styles[name].colour)
             _draw_panel(panel, spans[spans["strategy"] == name], nodes, shown_activities)
-            panel.set_yticks(
-                range(len(nodes)), [label(n, of_node.get(n), slow, workers) for n in nodes]
-            )
+            panel.set_yticks(range(len(nodes)), [label(n, serving, slow, workers) for n in nodes])
             panel.tick_params(axis="y", labelcolor=INK)
         for unused in panels[len(names) :]:
             unused.set_visible(False)
