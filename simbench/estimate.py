@@ -77,7 +77,7 @@ def _expect(simulation: Simulation, memo: Memo) -> tuple[bytes, int, int, int]:
 
     The numbers are the most that there can be.
     """
-    stop, batch = simulation.scenario.stop, simulation.scenario.task.batch_size
+    stop, batch = simulation.scenario.stop, simulation.scenario.task.samples_per_step
     sampled = samples = progress = 0
     course = b""
     first_unknown = None

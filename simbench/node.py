@@ -46,6 +46,8 @@ class Work(Event):
     def __init__(self, clock: Clock, num_buckets: int = 0) -> None:
         super().__init__(clock)
         self.process: Process | None = None
+        self.before: Value | None = None
+        """What the transformations of gradients remembered before it."""
         self.buckets = [Event(clock) for _ in range(num_buckets)]
         """What comes out on the way, in the order of coming out; each event's value is a piece."""
 
@@ -64,6 +66,7 @@ class Node:
         self._training = world.training
         self.processor = Processor(world.clock, rank, world.worked)
         self._steps_begun = 0
+        self._gradient_memory: Value | None = None
         self._meetings_joined: Counter[tuple[str, tuple[int, ...]]] = Counter()
 
     # -- who is there
@@ -126,10 +129,12 @@ class Node:
                 pass goes, its end first; a vector that fits into one is one, at the end.
             add_to: what the gradient is added to, as earlier batches' are; nothing if None.
         """
-        recipe, duration_ns = self._next_gradient(parameters)
+        recipe, memory, duration_ns = self._next_gradient(parameters)
         if add_to is not None:
             recipe = self._training.mix([self._own(add_to), recipe], (1.0, 1.0), self.rank)
-        return self._work(duration_ns, self.hold(recipe), self._buckets(recipe, bucket_bytes))
+        buckets = self._buckets(recipe, bucket_bytes)
+        share = self._world.backward_share(self.rank)
+        return self._work(duration_ns, self.hold(recipe), memory, buckets, share)
 
     def compute_step(self, state: State, *, bucket_bytes: int | None = None) -> Work:
         """Compute the next gradient and take the optimiser's step; the event's value is the state.
@@ -137,10 +142,12 @@ class Node:
         The step is taken on each bucket as it comes out, and ``buckets`` hand out the new
         parameters as those of ``compute_gradient`` do the gradient.
         """
-        gradient, duration_ns = self._next_gradient(state.parameters)
+        gradient, memory, duration_ns = self._next_gradient(state.parameters)
         stepped = self._stepped(state, gradient)
         buckets = self._buckets(stepped.parameters.recipe, bucket_bytes)
-        return self._work(duration_ns, stepped, buckets)
+        whole = self._training.steps_on_wholes
+        share = 0.0 if whole else self._world.backward_share(self.rank)
+        return self._work(duration_ns, stepped, memory, buckets, share)
 
     def loss_of_next_batch(self, parameters: Value) -> Value:
         """Return the loss at ``parameters`` of the batch that the next gradient will be of.
@@ -151,14 +158,18 @@ class Node:
 
     def compute(self, duration_ns: int) -> Work:
         """Keep this node's processor busy for ``duration_ns``; the event's value is None."""
-        return self._work(duration_ns, None)
+        return self._work(duration_ns, None, self._gradient_memory)
 
-    def _next_gradient(self, parameters: Value) -> tuple[Recipe, int]:
-        """Return the gradient of the next batch and the time that it takes."""
+    def _next_gradient(self, parameters: Value) -> tuple[Recipe, Value | None, int]:
+        """Return the next batch's gradient, what its transformations remember, and its time."""
         step = self._steps_begun
         self._steps_begun += 1
-        recipe = self._training.gradient(self._own(parameters), self.rank, step)
-        return recipe, self._world.step_ns(self.rank, step)
+        point = self._own(parameters)
+        before = None if self._gradient_memory is None else self._gradient_memory.recipe
+        recipe = self._training.gradient(point, self.rank, step)
+        recipe, after = self._training.transformed(recipe, point, before, self.rank, step)
+        memory = None if after is None else self.hold(after)
+        return recipe, memory, self._world.step_ns(self.rank, step)
 
     def _buckets(self, vector: Recipe, bucket_bytes: int | None) -> list[Recipe]:
         if bucket_bytes is None:
@@ -166,10 +177,15 @@ class Node:
         return self._training.cut(vector, bucket_bytes, self.rank)[::-1]
 
     def _work(
-        self, duration_ns: int, value: Value | State | None, pieces: Sequence[Recipe] = ()
+        self,
+        duration_ns: int,
+        value: Value | State | None,
+        memory: Value | None,
+        pieces: Sequence[Recipe] = (),
+        share: float = 0.0,
     ) -> Work:
         work = Work(self._clock, len(pieces))
-        share = self._world.backward_share(self.rank)
+        work.before, self._gradient_memory = self._gradient_memory, memory
         times_ns = out_ns(duration_ns, share, [piece.num_bytes for piece in pieces])
         releases = [
             # Until then, whoever looks for what is live finds the whole.
@@ -320,6 +336,8 @@ class Node:
             self.mailbox.undo(word)
         elif isinstance(word, Work) and word.process is not None and word.process.is_alive:
             word.process.interrupt()
+            # Its gradient is never used: what it would have left behind isn't, either.
+            self._gradient_memory = word.before
 
     # -- the model
 
@@ -333,10 +351,15 @@ class Node:
         parameters, optimizer = self._training.initial(self.rank)
         return State(self.hold(parameters), self.hold(optimizer))
 
-    def fresh_state(self, parameters: Value) -> State:
-        """Return ``parameters`` with an optimiser that hasn't stepped."""
+    def fresh_state(self, parameters: Value, after: State | None = None) -> State:
+        """Return ``parameters`` with an optimiser that hasn't stepped.
+
+        With ``after``, one that has forgotten what it had there, but for where the task's schedule
+        of learning rates stands.
+        """
         self._own(parameters)
-        return State(parameters, self.hold(self._training.fresh_state(self.rank)))
+        before = None if after is None else self._own(after.optimizer)
+        return State(parameters, self.hold(self._training.fresh_state(self.rank, before)))
 
     def step(self, state: State, gradient: Value, optimizer: Optimizer | None = None) -> State:
         """Return the state after one step of an optimiser, by default that of the task.

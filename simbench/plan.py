@@ -115,7 +115,7 @@ def _sum_up(simulation: Simulation, counted: Counter[bool]) -> StrategyPlan:
         simulation.who_waits() if simulation.ended_by == "stuck" else None,
         simulation.end_ns,
         samples,
-        end_ns / 1e9 * workers * scenario.task.batch_size / samples if samples else None,
+        end_ns / 1e9 * workers * scenario.task.samples_per_step / samples if samples else None,
         samples / (end_ns / 1e9),
         sum(message.num_bytes for message in messages) / samples if samples else None,
         share("compute"),

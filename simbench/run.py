@@ -135,7 +135,7 @@ def _facts(scenario: Scenario) -> dict[str, Any]:
     """Return what a report says of one point."""
     return {
         "workers": scenario.cluster.nodes,
-        "samples_per_step": scenario.task.batch_size,
+        "samples_per_step": scenario.task.samples_per_step,
         "target_loss": scenario.stop.loss,
         "budget_ns": scenario.stop.virtual_time,
     }

@@ -36,7 +36,9 @@ from simbench.learning.dataset import Dataset
 from simbench.learning.fault import Fault
 from simbench.learning.model import Model
 from simbench.learning.optimizer import Optimizer
+from simbench.learning.schedule import Schedule
 from simbench.learning.task import Task
+from simbench.learning.transform import Transform
 from simbench.network.collective import AllGather, AllReduce
 from simbench.network.collectives.all_gather.ring import Ring as RingAllGather
 from simbench.network.collectives.all_reduce.ring import Ring
@@ -63,6 +65,8 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "task.model": ("simbench.learning.models", Model),
     "task.data": ("simbench.learning.datasets", Dataset),
     "task.optimizer": ("simbench.learning.optimizers", Optimizer),
+    "task.gradient": ("simbench.learning.transforms", Transform),
+    "task.optimizer.schedule": ("simbench.learning.schedules", Schedule),
     "cluster.machine": ("simbench.cluster.machines", Machine),
     "cluster.machine.jitter": ("simbench.cluster.jitters", Jitter),
     "cluster.stragglers": ("simbench.cluster.stragglers", Straggler),
@@ -240,12 +244,18 @@ class Scenario(Spec):
     def _too_much_for(self, memory_bytes: int) -> str:
         task = self.task
         vectors = ["parameters", "gradient"]
-        if task.optimizer.state_vectors:
-            vectors.append(f"{task.optimizer.state_vectors} x state of {task.optimizer.kind}")
+        if task.optimizer.memory_vectors:
+            vectors.append(f"{task.optimizer.memory_vectors} x state of {task.optimizer.kind}")
+        vectors += [
+            f"{each.state_vectors} x state of {each.kind}"
+            for each in task.gradient
+            if each.state_vectors
+        ]
+        kept = "checkpointed " if task.checkpoint_activations else ""
         return (
             f"training takes {show_size(task.training_bytes)} of memory ({join(vectors)}, "
-            f"{show_size(task.vector_bytes)} each, and activations on top, which aren't counted); "
-            f"there are {show_size(memory_bytes)}, which is "
+            f"{show_size(task.vector_bytes)} each, and {kept}activations on top, which aren't "
+            f"counted); there are {show_size(memory_bytes)}, which is "
             f"{show_size(task.training_bytes - memory_bytes)} too little"
         )
 
@@ -258,6 +268,12 @@ class Scenario(Spec):
             data.validation(nodes, length)
         except ValueError as error:
             raise misfit(("task", "data"), str(error)) from None
+        size, asked = data.shard_size(nodes), self.task.samples_per_step
+        if self.task.privacy is not None and size is not None and asked > size:
+            raise misfit(
+                ("task", "privacy"),
+                f"a batch of {asked} samples is more than the {size} that a node has",
+            )
 
     def _check_network(self) -> None:
         """Refuse a network that can't be built for these nodes, or says what has no effect."""

@@ -24,6 +24,7 @@ from simbench.execution.memo import Memo
 from simbench.execution.values import PENDING, Graph, Recipe, Value, in_order
 from simbench.influence import Influence
 from simbench.learning.operations import Bench
+from simbench.learning.privacy import spent
 from simbench.learning.training import Training
 from simbench.network.fabric import Fabric
 from simbench.node import Node
@@ -130,7 +131,10 @@ class Simulation:
         self._pieces: dict[int, dict[int, _Piece]] = {}
         self._batches = [0]
         """Of all nodes together, behind each version."""
-        flops = task.step_flops
+        flops, overlap = task.step_flops, task.overlap
+        self._flops = flops
+        self._begun_ns: dict[int, list[int]] = {}
+        """When each node began its gradients, where that is to be accounted for."""
         fabric = Fabric(self.clock, scenario.network, self.num_nodes, seed=seed)
         carrier = scenario.network.transport.carrier(fabric, seed)
         # Where nothing goes wrong, nothing has to be looked after.
@@ -148,9 +152,9 @@ class Simulation:
             seed=seed,
             num_workers=num_workers,
             server_ranks=self.servers,
-            step_ns=lambda rank, step: cluster.step_ns(flops, seed, rank, step),
+            step_ns=self._begin_gradient,
             usual_step_ns=functools.cache(lambda rank: cluster.usual_step_ns(flops, seed, rank)),
-            backward_share=lambda rank: cluster.machine_of(rank).backward_share,
+            backward_share=lambda rank: cluster.machine_of(rank).backward_share * overlap,
             worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
             publish=self._publish,
             observe=observe or self._refuse_to_observe,
@@ -169,6 +173,27 @@ class Simulation:
         for rank in self.servers:
             self.clock.process(self.strategy.serve(self.nodes[rank]))
 
+    def _begin_gradient(self, rank: int, step: int) -> int:
+        """Return the time that node ``rank``'s gradient number ``step`` takes from now on."""
+        if self.scenario.task.privacy is not None:
+            self._begun_ns.setdefault(rank, []).append(self.clock.now_ns)
+        return self.scenario.cluster.step_ns(self._flops, self.seed, rank, step)
+
+    def privacy_spent(self, end_ns: int) -> dict[str, Any]:
+        """Return what the node that computed most has spent of its samples' privacy by then."""
+        task = self.scenario.task
+        assert task.privacy is not None
+        steps = max(sum(begun < end_ns for begun in each) for each in self._begun_ns.values())
+        size = task.data.shard_size(self.scenario.cluster.nodes)
+        rate = None if size is None else task.samples_per_step / size
+        return {
+            "epsilon": None if rate is None else spent(task.privacy, rate, steps),
+            "delta": task.privacy.delta,
+            "noise_multiplier": task.privacy.noise_multiplier,
+            "sampling_rate": rate,
+            "steps": steps,
+        }
+
     def _let_go_wrong(self, surroundings: Surroundings) -> None:
         """Start the conditions: what holds at 0 holds before anybody begins to work."""
         surroundings.attach([node.processor for node in self.nodes])
@@ -179,7 +204,7 @@ class Simulation:
 
     def samples(self, progress: int) -> int:
         """Return the samples behind version ``progress``, none that was dropped among them."""
-        return self._batches[progress] * self.scenario.task.batch_size
+        return self._batches[progress] * self.scenario.task.samples_per_step
 
     def advance(self) -> bool:
         """Run the clock to the next version that is to be evaluated; False if none comes."""
@@ -360,7 +385,7 @@ class Simulation:
         return is_due or self._is_last(progress, before, after)
 
     def _is_last(self, progress: int, before: int, after: int) -> bool:
-        stop, size = self.scenario.stop, self.scenario.task.batch_size
+        stop, size = self.scenario.stop, self.scenario.task.samples_per_step
         return progress == stop.updates or (
             stop.samples is not None and before * size < stop.samples <= after * size
         )
@@ -608,6 +633,8 @@ def _outcome(
         "unread_messages": last.version.num_unread if by_loss else simulation.world.num_unread,
         "parameters_sha256": last.parameters_sha256,
     }
+    if simulation.scenario.task.privacy is not None:
+        summary["privacy"] = simulation.privacy_spent(end_ns)
     if simulation.scenario.conditions:
         summary |= _what_it_cost(events)
     clock_s = simulation.clock_s + time.thread_time() - begun_s

@@ -8,6 +8,7 @@ None of them needs pytest. ``small_scenarios`` draws random worlds with Hypothes
 """
 
 import itertools
+import math
 from collections.abc import Generator
 from typing import Any
 
@@ -41,7 +42,9 @@ from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.operations import Bench, Gradient, Initial, Step
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.optimizers.sgd import SGD
+from simbench.learning.schedule import Schedule
 from simbench.learning.task import Task
+from simbench.learning.transform import Transform
 from simbench.network import collective_laws
 from simbench.network.collective import Collective
 from simbench.network.fabric import Fabric
@@ -251,15 +254,55 @@ def check_optimizer(optimizer: Optimizer) -> None:
     assert (once[0] @ once[0]) < start @ start, "a small step along -x must shorten x"
     kept = {name: each.clone() for name, each in once[1].items()}
     as_long = [each for each in once[1].values() if each.numel() == start.numel()]
-    assert len(as_long) == optimizer.state_vectors, "it remembers as much as it says"
+    assert len(as_long) == optimizer.memory_vectors, "it remembers as much as it says"
     twice = step(once[0], once[1], once[0])
     assert all(torch.equal(kept[name], each) for name, each in once[1].items()), "state changed"
+    if optimizer.transforms or optimizer.schedule:
+        return
     parameter = torch.nn.Parameter(start.clone())
     plain = optimizer.build([parameter])
     for _ in range(2):
         parameter.grad = parameter.detach().clone()
         plain.step()
     assert torch.equal(twice[0], parameter.detach()), "two steps differ from torch's own two"
+
+
+def check_transform(transform: Transform) -> None:
+    """Check that a transformation is pure, and that its memory is as large as it says."""
+    x, first, second = torch.randn(3, 50, generator=_dice(0))
+
+    def apply(gradient: torch.Tensor, memory: dict[str, torch.Tensor], step: int) -> Any:
+        draw = generator(0, "law", 0, step) if transform.draws else None
+        return transform.apply(gradient, x, memory, draw)
+
+    kept = [x.clone(), first.clone(), second.clone()]
+    once, memory = apply(first, {}, 0)
+    assert once.shape == x.shape, "what comes out is as long as what goes in"
+    assert once.dtype == x.dtype, "and of the same type"
+    assert torch.isfinite(once).all()
+    vectors = [each for each in memory.values() if each.numel() == x.numel()]
+    assert len(vectors) == transform.state_vectors, "it remembers as much as it says"
+    remembered = {name: each.clone() for name, each in memory.items()}
+    twice, _ = apply(second, memory, 1)
+    assert all(map(torch.equal, kept, [x, first, second])), "inputs must not change"
+    assert all(torch.equal(each, memory[name]) for name, each in remembered.items()), (
+        "what it remembered must not change"
+    )
+    assert torch.equal(twice, apply(second, memory, 1)[0]), "the same again must be the same bits"
+    assert torch.equal(once, apply(first, {}, 0)[0]), "nothing may stay with it"
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """Check that factors are finite and not negative, at each of its steps and in any order."""
+    last = 10_000 if schedule.duration is None else schedule.duration
+    steps = sorted({round(last * share / 50) for share in range(51)})
+    for num_workers in (1, 8):
+        factors = [schedule.factor_at(step, num_workers) for step in steps]
+        assert all(math.isfinite(factor) and factor >= 0 for factor in factors), (
+            "a learning rate is a finite number that isn't negative"
+        )
+        again = [schedule.factor_at(step, num_workers) for step in reversed(steps)]
+        assert again == factors[::-1], "a factor depends on the step alone"
 
 
 def check_aggregator(aggregator: Aggregator, num_vectors: int = 7) -> None:

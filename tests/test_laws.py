@@ -108,6 +108,18 @@ def test_an_optimizer_with_momentum_remembers_a_vector():
     testing.check_optimizer(SGD(momentum=0.9))
 
 
+@pytest.mark.parametrize("transform", every("task.gradient"))
+def test_transform(transform):
+    testing.check_transform(transform)
+    testing.check_optimizer(SGD(transforms=(transform,)))
+
+
+@pytest.mark.parametrize("schedule", every("task.optimizer.schedule"))
+def test_schedule(schedule):
+    testing.check_schedule(schedule)
+    testing.check_optimizer(SGD(schedule=(schedule,)))
+
+
 @pytest.mark.parametrize("aggregator", every("strategies.aggregator"))
 def test_aggregator(aggregator):
     testing.check_aggregator(aggregator)

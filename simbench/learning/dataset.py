@@ -21,6 +21,13 @@ class Dataset(Spec, ABC):
     def content(self) -> str:
         """SHA-256 of what it reads from outside the package; empty where it reads nothing."""
 
+    def shard_size(self, num_shards: int) -> int | None:
+        """Return how many samples the smallest shard has.
+
+        None where that means nothing: samples overlap, or are drawn anew each time.
+        """
+        return None
+
     @abstractmethod
     def batch(
         self, draw: np.random.Generator, rank: int, num_shards: int, size: int, length: int

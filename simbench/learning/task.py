@@ -9,14 +9,16 @@ from pydantic import PositiveInt, model_validator
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from simbench.learning.checkpointing import blocks, checkpoint_blocks
 from simbench.learning.dataset import Dataset
 from simbench.learning.datasets.text import Text
 from simbench.learning.model import Model
 from simbench.learning.models.gpt import GPT
-from simbench.learning.optimizer import Optimizer
+from simbench.learning.optimizer import Chain, Optimizer
 from simbench.learning.optimizers.sgd import SGD
+from simbench.learning.privacy import Privacy, mixes_samples
 from simbench.seeds import generator
-from simbench.spec import OneOf, Spec, discover
+from simbench.spec import OneOf, Spec, discover, misfit
 
 
 class Task(Spec):
@@ -30,8 +32,18 @@ class Task(Spec):
     """Samples per node and step."""
     optimizer: Annotated[Optimizer, OneOf("simbench.learning.optimizers")] = SGD()
     """How a gradient becomes a step."""
+    gradient: Chain = ()
+    """What is done to a node's gradient before it steps or sends, in this order."""
+    privacy: Privacy | None = None
+    """Clip each sample's gradient and add noise (DP-SGD), before all else; by default don't."""
+    accumulate: PositiveInt = 1
+    """Micro-batches of ``batch_size`` whose gradients are averaged in a step."""
     dtype: Literal["float32", "float64"] = "float32"
     """Type of parameters and gradients."""
+    mixed_precision: Literal["bfloat16"] | None = None
+    """What a gradient is computed in, where torch's autocast deems it safe; weights stay."""
+    checkpoint_activations: bool = False
+    """Whether a backward pass computes the insides of the model's blocks again."""
 
     @model_validator(mode="after")
     def _model_reads_the_data(self) -> "Task":
@@ -46,6 +58,49 @@ class Task(Spec):
                 f"yields {self.data.yields}; data that would do: {', '.join(fitting)}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _settings_have_an_effect(self) -> "Task":
+        if self.optimizer.draws:
+            raise misfit(
+                ("optimizer", "transforms"),
+                "what draws belongs into task.gradient, where each node draws for itself; at an "
+                "optimiser all would draw the same, as a strategy's own optimizer may",
+            )
+        if self.mixed_precision is not None and self.dtype != "float32":
+            raise misfit(("mixed_precision",), f"needs dtype: float32; got dtype: {self.dtype}")
+        if self.checkpoint_activations and not blocks(_on_meta(self)):
+            raise misfit(
+                ("checkpoint_activations",),
+                f"has no effect: model {self.model.kind} has no blocks to compute again",
+            )
+        if self.privacy is not None and self.checkpoint_activations:
+            raise misfit(
+                ("checkpoint_activations",),
+                "can't be combined with privacy, whose gradients sample by sample torch can't "
+                "compute with it",
+            )
+        if self.privacy is not None and mixes_samples(_on_meta(self)):
+            raise misfit(
+                ("privacy",),
+                f"model {self.model.kind} normalises over the batch, so its samples have no "
+                "gradients of their own",
+            )
+        return self
+
+    @property
+    def samples_per_step(self) -> int:
+        """Samples behind one gradient of one node."""
+        return self.batch_size * self.accumulate
+
+    @property
+    def overlap(self) -> float:
+        """Share of the backward passes in which a gradient comes out bit by bit: the last one.
+
+        0 where its first entry can't be told before its last.
+        """
+        whole = self.privacy is not None or any(each.needs_whole for each in self.gradient)
+        return 0.0 if whole else 1 / self.accumulate
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -78,18 +133,22 @@ class Task(Spec):
             Rajbhandari et al., "ZeRO: Memory Optimizations Toward Training Trillion Parameter
             Models", SC 2020, arXiv:1910.02054, sections 3.1 (model states) and 3.2 (the rest).
         """
-        return self.vector_bytes * (2 + self.optimizer.state_vectors)
+        chain = sum(each.state_vectors for each in self.gradient)
+        return self.vector_bytes * (2 + self.optimizer.memory_vectors + chain)
 
     @property
     def step_flops(self) -> int:
-        """FLOPs of one gradient of ``batch_size`` samples, as torch's own counter tells them."""
-        return _count_flops(self)
+        """FLOPs of one gradient, all micro-batches of it, as torch's own counter tells them."""
+        return self.accumulate * _count_flops(self)
 
 
 @functools.cache
 def _on_meta(task: Task) -> nn.Module:
     with torch.device("meta"):
-        return task.model.build().to(task.torch_dtype)
+        module = task.model.build().to(task.torch_dtype)
+    if task.checkpoint_activations:
+        checkpoint_blocks(module)
+    return module
 
 
 @functools.cache

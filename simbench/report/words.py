@@ -2,6 +2,7 @@
 
 from simbench.records import RunFolder
 from simbench.report.nodes import servers
+from simbench.report.privacy import privacy
 from simbench.report.quantities import join
 
 _VIRTUAL_TIME = (
@@ -38,6 +39,9 @@ def meanings(run: RunFolder) -> dict[str, str]:
     }
     if any("retries" in entry for entry in run.summary["runs"]):
         words["Down"] = _DOWN
+    spent = privacy(run)
+    if spent is not None:
+        words["Privacy"] = spent
     own = {name: sum(rank >= workers for rank in ranks) for name, ranks in servers(run).items()}
     one = [name for name, count in own.items() if count == 1]
     if one:

@@ -7,6 +7,8 @@ from pydantic import PositiveInt, model_validator
 
 from simbench.damping import DampingChoice
 from simbench.dampings.constant import ConstantDamping
+from simbench.exchange import Exchange
+from simbench.execution.values import Value
 from simbench.node import Node, Steps
 from simbench.spec import misfit
 from simbench.strategy import (
@@ -71,13 +73,16 @@ class Asynchronous(CompressingStrategy):
         while True:
             gradient = yield node.compute_gradient(state.parameters)
             stepped = node.step(state, gradient)
-            change = node.subtract(stepped.parameters, state.parameters)
-            pushed = yield from exchange.encode(change)
-            pieces = node.split(pushed, len(node.servers))
-            for server, piece in zip(node.servers, pieces, strict=True):
-                node.send(server, piece, tag="push")
+            yield from self._push(node, exchange, stepped.parameters, state.parameters)
             mails = yield from node.receive_from_each(node.servers, "model")
             state = stepped.with_parameters(node.paste([mail.body for mail in mails]))
+
+    def _push(self, node: Node, exchange: Exchange, new: Value, old: Value) -> Steps:
+        """Send each server its piece; who waits for the answers doesn't hold them any more."""
+        pushed = yield from exchange.encode(node.subtract(new, old))
+        pieces = node.split(pushed, len(node.servers))
+        for server, piece in zip(node.servers, pieces, strict=True):
+            node.send(server, piece, tag="push")
 
     def serve(self, node: Node) -> Steps:
         """Add what arrives of this server's piece, in order of arrival, and answer its sender."""

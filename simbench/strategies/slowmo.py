@@ -58,7 +58,7 @@ class SlowMo(CompressingStrategy):
                 mean = yield from exchange.all_reduce(state.parameters, since=shared.parameters)
                 shared = node.step(shared, node.subtract(shared.parameters, mean), slow)
                 if self.buffers == "reset":
-                    state = node.fresh_state(shared.parameters)
+                    state = node.fresh_state(shared.parameters, after=state)
                 else:
                     state = state.with_parameters(shared.parameters)
             node.publish(state.parameters, progress=step)

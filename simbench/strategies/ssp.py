@@ -47,8 +47,8 @@ class StaleSynchronous(CompressingStrategy):
         while True:
             gradient = yield node.compute_gradient(state.parameters)
             stepped = node.step(state, gradient)
-            change = node.subtract(stepped.parameters, state.parameters)
-            node.send(node.server, (yield from exchange.encode(change)), tag="push")
+            encoding = exchange.encode(node.subtract(stepped.parameters, state.parameters))
+            node.send(node.server, (yield from encoding), tag="push")
             model = yield node.receive("model")
             state = stepped.with_parameters(model.body)
 

@@ -32,6 +32,10 @@ class Classification(Dataset):
         """Nothing is read."""
         return ""
 
+    def shard_size(self, num_shards: int) -> int:
+        """Return the samples of each node, rounded down."""
+        return self.samples // num_shards
+
     def batch(
         self, draw: np.random.Generator, rank: int, num_shards: int, size: int, length: int
     ) -> Batch:

@@ -50,9 +50,8 @@ class Quadratic(Model):
         """Return the mean loss over the samples: each names its node and carries its noise."""
         noise, rank = batch  # (B, dimension), (B,)
         (x,) = module.parameters()
-        nodes = rank.tolist()
-        curvature = x.new_tensor([self.curvature[i % len(self.curvature)] for i in nodes])
-        optimum = x.new_tensor([self.optimum[i % len(self.optimum)] for i in nodes])
+        curvature = x.new_tensor(self.curvature)[rank % len(self.curvature)]  # (B,)
+        optimum = x.new_tensor(self.optimum)[rank % len(self.optimum)]  # (B,)
         factor = torch.logspace(
             0, 1, self.dimension, base=self.condition, dtype=x.dtype, device=x.device
         )
