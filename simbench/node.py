@@ -19,6 +19,7 @@ from simbench.clock import Clock
 from simbench.cluster.backward import out_ns
 from simbench.cluster.processor import Processor, Release
 from simbench.execution.values import Operation, Recipe, Value
+from simbench.learning.compressor import Layout
 from simbench.learning.optimizer import Optimizer
 from simbench.mailbox import Mail, Mailbox, Receive, Tags
 from simbench.seeds import generator
@@ -328,11 +329,24 @@ class Node:
         ``among`` are ranks, this node's with them; all workers by default. Those that are no
         members are left out; if one leaves on the way, it begins anew among the others.
         """
+        return self._join(vector, tag, among, gathers=False)
+
+    def all_gather(
+        self, value: Value, tag: str = "all_gather", among: Sequence[int] | None = None
+    ) -> Event:
+        """Join the next all-gather of ``among``; the event's value is everybody's, by rank.
+
+        What they bring may differ in size. It is as ``all_reduce`` in all else.
+        """
+        return self._join(value, tag, among, gathers=True)
+
+    def _join(self, given: Value, tag: str, among: Sequence[int] | None, *, gathers: bool) -> Event:
         ranks = tuple(self.workers) if among is None else tuple(sorted(among))
         assert self.rank in ranks, "who joins takes part"
         count = self._meetings_joined[tag, ranks]
         self._meetings_joined[tag, ranks] += 1
-        return self._world.join((tag, ranks, self._done + 1, count), self.rank, self._own(vector))
+        key = tag, ranks, self._done + 1, count
+        return self._world.join(key, self.rank, self._own(given), gathers=gathers)
 
     def all_reduce_buckets(
         self, work: Work, tag: str = "all_reduce"
@@ -383,6 +397,11 @@ class Node:
             self._gradient_memory = word.before
 
     # -- the model
+
+    @property
+    def layout(self) -> Layout:
+        """What a vector of parameters is made of, for operations that have to know."""
+        return self._training.layout
 
     def initial_state(self) -> State:
         """Return the parameters that all nodes start from, and an optimiser that hasn't stepped.

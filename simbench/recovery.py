@@ -17,7 +17,7 @@ from simbench.policies.restart import Restart
 from simbench.policy import Policy
 from simbench.records import Happening, Message
 from simbench.surroundings import Surroundings
-from simbench.world import AllReduceUnderWay, World
+from simbench.world import Gathering, World
 
 _BEHIND_CONDITIONS = 1 << 80
 
@@ -170,7 +170,7 @@ class Recovery:
                 del meeting.joined[rank], meeting.waiting[rank]
         self._left(rank)
 
-    def _go_on_with(self, meeting: AllReduceUnderWay, rank: int) -> None:
+    def _go_on_with(self, meeting: Gathering, rank: int) -> None:
         """Begin a collective without ``rank``, if anybody else is there."""
         meeting.joined.pop(rank, None)
         meeting.waiting.pop(rank, None)

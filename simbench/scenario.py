@@ -31,6 +31,7 @@ from simbench.damping import Damping
 from simbench.dotted import place_of, replaced
 from simbench.execution.identity import source_hash
 from simbench.learning.aggregator import Aggregator
+from simbench.learning.compressor import Compression
 from simbench.learning.dataset import Dataset
 from simbench.learning.fault import Fault
 from simbench.learning.model import Model
@@ -39,7 +40,8 @@ from simbench.learning.schedule import Schedule
 from simbench.learning.sharding import Sharding
 from simbench.learning.task import Task
 from simbench.learning.transform import Transform
-from simbench.network.collective import AllReduce
+from simbench.network.collective import AllGather, AllReduce
+from simbench.network.collectives.all_gather.ring import Ring as RingAllGather
 from simbench.network.collectives.all_reduce.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Topology
@@ -60,6 +62,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "strategies": ("simbench.strategies", Strategy),
     "strategies.graph": ("simbench.peer_graphs", PeerGraph),
     "strategies.on_failure": ("simbench.policies", Policy),
+    "strategies.compression": ("simbench.learning.compression", Compression),
     "strategies.aggregator": ("simbench.learning.aggregators", Aggregator),
     "strategies.damping": ("simbench.dampings", Damping),
     "task.model": ("simbench.learning.models", Model),
@@ -76,6 +79,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "conditions": ("simbench.conditions", Condition),
     "faults": ("simbench.learning.faults", Fault),
     "all_reduce": ("simbench.network.collectives.all_reduce", AllReduce),
+    "all_gather": ("simbench.network.collectives.all_gather", AllGather),
 }
 """Keys that take one plug-in of a folder: the folder and the base of its classes."""
 
@@ -114,6 +118,10 @@ class Scenario(Spec):
     """Over what network."""
     all_reduce: Annotated[AllReduce, OneOf("simbench.network.collectives.all_reduce")] = Ring()
     """How workers without a server average."""
+    all_gather: Annotated[AllGather, OneOf("simbench.network.collectives.all_gather")] = (
+        RingAllGather()
+    )
+    """How workers without a server pass on what can't be added up, as compressed vectors are."""
     conditions: tuple[Annotated[Condition, OneOf("simbench.conditions")], ...] = ()
     """What goes wrong, and when; by default nothing."""
     faults: tuple[Annotated[Fault, OneOf("simbench.learning.faults")], ...] = ()
@@ -390,6 +398,9 @@ class Scenario(Spec):
         for key in ("conditions", "faults"):
             if not getattr(self, key):
                 tree.pop(key, None)
+        # Few strategies read it.
+        if self.all_gather == RingAllGather():
+            tree.pop("all_gather", None)
         if self.tune is None:
             tree.pop("tune", None)
         if self.sweep:

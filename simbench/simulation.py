@@ -154,6 +154,7 @@ class Simulation:
             fabric=fabric,
             carrier=self.surroundings.deliveries if self.surroundings else carrier,
             all_reduce=scenario.all_reduce,
+            all_gather=scenario.all_gather,
             servers=range(num_workers, self.num_nodes),
             training=self._training,
             seed=seed,
@@ -176,7 +177,11 @@ class Simulation:
         self._note_version(0, initial)
         if self.surroundings is not None:
             self._let_go_wrong(self.surroundings)
-        self.recovery = None
+        self.recovery: Recovery | None = None
+        self._start()
+
+    def _start(self) -> None:
+        """Let everybody begin, on their own or under the eyes of who looks after failures."""
         if self.strategy.on_failure.goes_on:
             self.recovery = Recovery(
                 self.strategy.on_failure,
@@ -189,7 +194,7 @@ class Simulation:
                 went_back=self._replicas.clear,
             )
             return
-        for rank in range(num_workers):
+        for rank in range(self.world.num_workers):
             self.clock.process(self.strategy.work(self.nodes[rank]))
         for rank in self.servers:
             self.clock.process(self.strategy.serve(self.nodes[rank]))

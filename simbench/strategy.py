@@ -12,8 +12,10 @@ from pydantic import (
     model_validator,
 )
 
+from simbench.exchange import Exchange
 from simbench.execution.values import Value
 from simbench.learning.aggregator import Aggregate, Aggregator
+from simbench.learning.compressor import Compression
 from simbench.learning.optimizer import Optimizer
 from simbench.node import Node, Steps
 from simbench.policies.wait import Wait
@@ -28,6 +30,9 @@ ShardPlace = Literal["own_machine", "colocated"] | NonNegativeInt
 
 OptimizerChoice = Annotated[Optimizer, OneOf("simbench.learning.optimizers")]
 """An optimiser of the strategy's own, beside the task's."""
+
+CompressionChoice = Annotated[Compression, OneOf("simbench.learning.compression")]
+"""How vectors are compressed on their way."""
 
 AggregatorChoice = Annotated[Aggregator, OneOf("simbench.learning.aggregators")]
 """What becomes of what workers push."""
@@ -111,6 +116,42 @@ class Strategy(Spec, ABC):
     def serve(self, node: Node) -> Steps:
         """Be the server, or one of several. Strategies without one leave this out."""
         yield from ()
+
+
+class CompressingStrategy(Strategy, ABC):
+    """A strategy whose exchange of gradients or parameters may be compressed."""
+
+    compression: CompressionChoice | None = None
+    """How what a node gives to the others is compressed; by default it isn't."""
+
+    @property
+    def exchanges_gradients(self) -> bool:
+        """Whether gradients are given away, and not changes of parameters."""
+        return False
+
+    @model_validator(mode="after")
+    def _hands_over_nothing_half_sent(self) -> "CompressingStrategy":
+        if self.compression and self.on_failure.goes_on:
+            raise misfit(
+                ("on_failure",),
+                "with compression, one can only wait: what a node hasn't sent yet would be lost",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_scale(self) -> "CompressingStrategy":
+        compression = self.compression
+        if compression and not compression.keeps_scale and not self.exchanges_gradients:
+            raise misfit(
+                ("compression",),
+                f"{compression.kind} as it is set forgets how large things are, which does for "
+                "gradients alone; here the change of parameters is sent",
+            )
+        return self
+
+    def exchange(self, node: Node) -> Exchange:
+        """Return how ``node`` gives to the others and gets from them."""
+        return Exchange(node, self.compression)
 
 
 def shard_places(server: ShardPlace, num_servers: int) -> tuple[ServerPlace, ...]:

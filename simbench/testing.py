@@ -17,7 +17,7 @@ import torch
 from hypothesis import strategies as st
 from simpy.events import Event
 
-from simbench import condition_laws, policy_laws
+from simbench import compression_laws, condition_laws, policy_laws
 from simbench.clock import Clock
 from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitter import Jitter
@@ -33,6 +33,7 @@ from simbench.damping import Damping
 from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
 from simbench.learning.aggregator import Aggregate, Aggregator
+from simbench.learning.compressor import Compression
 from simbench.learning.dataset import Dataset, Samples
 from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.fault import Fault
@@ -194,6 +195,11 @@ def _transported(transport: Transport, rate_bps: int) -> list[tuple[int, int]]:
     clock.run()
     assert sending.processed, f"a message never arrives; those before took {taken}"
     return taken
+
+
+def check_compression(compression: Compression) -> None:
+    """Check that real payloads have the bytes that the clock charges, and that nothing is lost."""
+    compression_laws.check_compression(compression)
 
 
 def check_condition(condition: Condition) -> None:

@@ -11,20 +11,22 @@ from simbench.execution.values import Recipe, Value
 from simbench.learning.training import Training
 from simbench.mailbox import Mailbox
 from simbench.membership import Membership
-from simbench.network.collective import AllReduce, Exchange, Plan
+from simbench.network.collective import AllGather, AllReduce, Exchange, Plan
 from simbench.network.fabric import Fabric
 from simbench.network.transport import Carrier
 from simbench.records import Message
 
 
 @dataclass
-class AllReduceUnderWay:
-    """An all-reduce that some nodes have joined, and others perhaps haven't."""
+class Gathering:
+    """A collective that some nodes have joined, and others perhaps haven't."""
 
     tag: str
     ranks: tuple[int, ...]
     """Who takes part, of those who are members."""
     round: int
+    gathers: bool
+    """Whether everybody gets what all have given, one by one, and not the mean."""
     joined: dict[int, Recipe] = field(default_factory=dict)
     waiting: dict[int, Event] = field(default_factory=dict)
     numbers: list[int] = field(default_factory=list)
@@ -58,6 +60,7 @@ class World:
     carrier: Carrier
     """Who brings messages over the fabric, whatever fails on it."""
     all_reduce: AllReduce
+    all_gather: AllGather
     servers: range
     """Machines beside the workers: the strategy's own, or those of its all-reduce."""
     training: Training
@@ -88,11 +91,11 @@ class World:
     """Message number -> when it was given up, since an end of it was no member any more."""
     num_thrown_away: int = 0
     """Messages that weren't sent, or had arrived and weren't read, since an end was no member."""
-    meetings: dict[Meeting, AllReduceUnderWay] = field(default_factory=dict)
-    running: list[AllReduceUnderWay] = field(default_factory=list)
-    """All-reduces that have begun, where somebody looks after failures."""
-    planned: dict[tuple[int, tuple[int, ...]], Plan] = field(default_factory=dict)
-    """What all-reduces send, by size and ranks: it needn't be worked out again."""
+    meetings: dict[Meeting, Gathering] = field(default_factory=dict)
+    running: list[Gathering] = field(default_factory=list)
+    """Collectives that have begun, where somebody looks after failures."""
+    planned: dict[tuple[int | tuple[int, ...], tuple[int, ...]], Plan] = field(default_factory=dict)
+    """What all-reduces send, by size and ranks, and all-gathers, by sizes: worked out once."""
     mailboxes: list[Mailbox] = field(default_factory=list)
     """Every node's, by rank."""
 
@@ -118,6 +121,16 @@ class World:
             self.planned[num_bytes, ranks] = found
         return found
 
+    def plan_gather(self, sizes: tuple[int, ...], ranks: tuple[int, ...]) -> Plan:
+        """Return what an all-gather of pieces of ``sizes`` bytes among ``ranks`` sends."""
+        found = self.planned.get((sizes, ranks))
+        if found is None:
+            found = Plan(self.all_gather.gather_transfers(sizes, ranks, self.fabric.network))
+            # Unequal sizes hardly ever come again.
+            if len(set(sizes)) == 1:
+                self.planned[sizes, ranks] = found
+        return found
+
     def carry(
         self,
         number: int,
@@ -139,27 +152,40 @@ class World:
         self.arrivals[number] = self.clock.now_ns
         self.under_way.pop(number, None)
 
-    def join(self, key: Meeting, rank: int, vector: Recipe) -> Event:
-        """Let ``rank`` join an all-reduce, which begins with the last; the event is its end."""
+    def join(self, key: Meeting, rank: int, given: Recipe, *, gathers: bool) -> Event:
+        """Let ``rank`` join a collective, which begins with the last; the event is its end."""
         tag, ranks, round_, _ = key
-        meeting = self.meetings.setdefault(key, AllReduceUnderWay(tag, ranks, round_))
-        meeting.joined[rank] = vector
+        meeting = self.meetings.setdefault(key, Gathering(tag, ranks, round_, gathers))
+        meeting.joined[rank] = given
         done = meeting.waiting[rank] = Event(self.clock)
         if len(meeting.joined) == len(ranks) or (self.keep and not meeting.absent(self.membership)):
             del self.meetings[key]
             self.begin(meeting)
         return done
 
-    def begin(self, meeting: AllReduceUnderWay) -> None:
-        """Start an all-reduce that everybody has joined; of who has left meanwhile, nothing."""
+    def begin(self, meeting: Gathering) -> None:
+        """Start a collective that everybody has joined; of who has left meanwhile, nothing."""
         membership = self.membership
         membership.enter(meeting.round)
         ranks = meeting.ranks
         if self.keep is not None:
             ranks = tuple(rank for rank in ranks if rank in meeting.joined)
             self.running.append(meeting)
-        mean = self.training.mix([meeting.joined[rank] for rank in ranks], None, ranks[0])
-        plan = self.plan(mean.num_bytes, ranks)
+        given = [meeting.joined[rank] for rank in ranks]
+        hold = self.training.graph.hold
+        if meeting.gathers:
+            plan = self.plan_gather(tuple(each.num_bytes for each in given), ranks)
+
+            def outcome(rank: int) -> object:
+                return [hold(each, rank) for each in given]
+
+        else:
+            mean = self.training.mix(given, None, ranks[0])
+            plan = self.plan(mean.num_bytes, ranks)
+
+            def outcome(rank: int) -> object:
+                return hold(mean, rank)
+
         meeting.numbers = numbers = [0] * len(plan.messages)
 
         def started(index: int) -> None:
@@ -173,8 +199,8 @@ class World:
             if self.keep is not None:
                 self.running.remove(meeting)
             for rank in ranks:
-                value = self.training.graph.hold(mean, rank)
-                self.clock.ready(meeting.waiting[rank], value, receiver=rank, sender=rank, number=0)
+                waiting = meeting.waiting[rank]
+                self.clock.ready(waiting, outcome(rank), receiver=rank, sender=rank, number=0)
 
         carrier = self.carrier if self.keep is None else _Posted(self)
         Exchange(carrier, plan, finish, started=started, arrived=arrived)

@@ -48,6 +48,11 @@ def test_strategy_with_other_settings(strategy):
     testing.check_strategy(strategy)
 
 
+@pytest.mark.parametrize("compression", every("strategies.compression"))
+def test_compression(compression):
+    testing.check_compression(compression)
+
+
 @pytest.mark.parametrize("topology", every("network"))
 def test_topology(topology):
     testing.check_topology(topology)
@@ -61,6 +66,11 @@ def test_transport(transport):
 @pytest.mark.parametrize("all_reduce", every("all_reduce"))
 def test_all_reduce(all_reduce):
     testing.check_collective(all_reduce)
+
+
+@pytest.mark.parametrize("all_gather", every("all_gather"))
+def test_all_gather(all_gather):
+    testing.check_collective(all_gather)
 
 
 @pytest.mark.parametrize("damping", every("strategies.damping"))

@@ -1,6 +1,7 @@
 """The task: what is trained, on what, by which optimiser."""
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -172,7 +173,12 @@ class Task(Spec):
     @property
     def num_parameters(self) -> int:
         """Entries of the flat vector of parameters."""
-        return sum(parameter.numel() for parameter in _on_meta(self).parameters())
+        return sum(map(math.prod, self.shapes))
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the tensors in the flat vector of parameters, in their order."""
+        return tuple(tuple(parameter.shape) for parameter in _on_meta(self).parameters())
 
     @property
     def vector_bytes(self) -> int:

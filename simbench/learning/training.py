@@ -5,6 +5,7 @@ from typing import Any
 
 from simbench.execution.operation import PureOperation
 from simbench.execution.values import Graph, Operation, Recipe
+from simbench.learning.compressor import Layout
 from simbench.learning.fault import Fault, FaultyNodes
 from simbench.learning.operations import (
     Bench,
@@ -32,6 +33,7 @@ class Training:
     ) -> None:
         self.graph = graph
         self.vector_bytes = bench.task.vector_bytes
+        self.layout = Layout(bench.task.shapes, bench.task.torch_dtype, bench.seed)
         self.entry_bytes = bench.task.torch_dtype.itemsize
         self._num_workers = bench.num_shards
         self._initial = Initial(bench)

@@ -2,16 +2,24 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
 from simbench.damping import DampingChoice
 from simbench.dampings.constant import ConstantDamping
+from simbench.exchange import Exchange
 from simbench.execution.values import Value
 from simbench.node import Node, Steps
-from simbench.strategy import ServerPlace, ShardPlace, Strategy, check_shards, shard_places
+from simbench.spec import misfit
+from simbench.strategy import (
+    CompressingStrategy,
+    ServerPlace,
+    ShardPlace,
+    check_shards,
+    shard_places,
+)
 
 
-class Asynchronous(Strategy):
+class Asynchronous(CompressingStrategy):
     """A worker's change is added to the server's parameters on arrival, however old its reading.
 
     Worker i computes delta_i from the parameters that it read: theta_i <- theta_i + delta_i. The
@@ -44,6 +52,12 @@ class Asynchronous(Strategy):
     counts: ClassVar[Literal["steps", "updates"]] = "updates"
     resumes: ClassVar[bool] = True
 
+    @model_validator(mode="after")
+    def _is_compressed_whole(self) -> "Asynchronous":
+        if self.compression and self.servers > 1:
+            raise misfit(("compression",), "needs servers: 1, since payloads have no pieces")
+        return self
+
     @property
     def server_place(self) -> tuple[ServerPlace, ...]:
         """Where ``server`` says."""
@@ -55,17 +69,18 @@ class Asynchronous(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Step from what the servers last sent, push the change, wait for their answers."""
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         while True:
             gradient = yield node.compute_gradient(state.parameters)
             stepped = node.step(state, gradient)
-            self._push(node, node.subtract(stepped.parameters, state.parameters))
+            yield from self._push(node, exchange, stepped.parameters, state.parameters)
             mails = yield from node.receive_from_each(node.servers, "model")
             state = stepped.with_parameters(node.paste([mail.body for mail in mails]))
 
-    def _push(self, node: Node, change: Value) -> None:
+    def _push(self, node: Node, exchange: Exchange, new: Value, old: Value) -> Steps:
         """Send each server its piece; who waits for the answers doesn't hold them any more."""
-        pieces = node.split(change, len(node.servers))
+        pushed = yield from exchange.encode(node.subtract(new, old))
+        pieces = node.split(pushed, len(node.servers))
         for server, piece in zip(node.servers, pieces, strict=True):
             node.send(server, piece, tag="push")
 
@@ -76,13 +91,14 @@ class Asynchronous(Strategy):
         """
         pieces = node.split(node.initial_state().parameters, len(node.servers))
         update, parameters = node.resume(0, pieces[node.servers.index(node.rank)])
+        exchange = self.exchange(node)
         read = dict.fromkeys(node.workers, update)
         while True:
             push = yield node.receive(("push", "join"))
             if push.tag == "push":
                 staleness = update - read[push.sender]
                 weight = self.damping.factor(staleness)
-                parameters = node.mix(parameters, push.body, weights=(1.0, weight))
+                parameters = node.mix(parameters, exchange.decode(push.body), weights=(1.0, weight))
                 update += 1
                 node.publish(parameters, update, contributor=push.sender, staleness=staleness)
             node.send(push.sender, parameters, tag="model")

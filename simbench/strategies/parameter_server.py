@@ -1,26 +1,29 @@
 """Synchronous training around a parameter server, or several that share the parameters."""
 
 import itertools
+from collections.abc import Generator
 from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
+from simpy.events import Event
 
+from simbench.exchange import Exchange
 from simbench.learning.aggregators.mean import Mean
 from simbench.node import Node, State, Steps
 from simbench.spec import misfit
 from simbench.strategy import (
     AggregatorChoice,
+    CompressingStrategy,
     OptimizerChoice,
     ServerPlace,
     ShardPlace,
-    Strategy,
     aggregate,
     check_shards,
     shard_places,
 )
 
 
-class ParameterServer(Strategy):
+class ParameterServer(CompressingStrategy):
     """Every worker takes a step, the server averages, and all go on from the same parameters.
 
     With ``combine: parameters``, theta <- 1/N sum_i theta_i, where theta_i is worker i's after its
@@ -63,6 +66,8 @@ class ParameterServer(Strategy):
     def _can_be_done_in_pieces(self) -> "ParameterServer":
         if self.servers == 1:
             return self
+        if self.compression:
+            raise misfit(("compression",), "needs servers: 1, since payloads have no pieces")
         if self.backup_workers:
             raise misfit(
                 ("backup_workers",), "needs servers: 1, since each would drop other workers' pieces"
@@ -94,6 +99,11 @@ class ParameterServer(Strategy):
         return shard_places(self.server, self.servers)
 
     @property
+    def exchanges_gradients(self) -> bool:
+        """If the server averages those."""
+        return self.combine == "gradients"
+
+    @property
     def is_order_dependent(self) -> bool:
         """Whether the server may drop what comes late, or go on without who fails."""
         return self.backup_workers > 0 or self.on_failure.goes_on
@@ -121,29 +131,33 @@ class ParameterServer(Strategy):
         return self._race_news(node) if self.backup_workers else self._take_turns(node)
 
     def _take_turns(self, node: Node) -> Steps:
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         while True:
             gradient = yield node.compute_gradient(state.parameters)
-            state = self._push(node, state, gradient)
+            state = yield from self._push(node, exchange, state, gradient)
             pieces = yield from node.receive_from_each(node.servers, "model")
             state = state.with_parameters(node.paste([piece.body for piece in pieces]))
 
     def _race_news(self, node: Node) -> Steps:
         """Compute until the news of an update come, and begin anew from it."""
-        state, version = node.initial_state(), 0
+        state, version, exchange = node.initial_state(), 0, self.exchange(node)
         while True:
             computing = node.compute_gradient(state.parameters)
             news = node.receive("model", newer_than=version)
             if (yield from node.race(computing, news)) is computing:
-                state = self._push(node, state, computing.value, version)
+                state = yield from self._push(node, exchange, state, computing.value, version)
                 news = node.receive("model", newer_than=version)
                 yield news
             state, version = state.with_parameters(news.mail.body), news.mail.version
 
-    def _push(self, node: Node, state: State, gradient: Any, version: int = 0) -> State:
-        if self.combine == "parameters":
-            state = node.step(state, gradient)
-        pushed = gradient if self.combine == "gradients" else state.parameters
+    def _push(
+        self, node: Node, exchange: Exchange, state: State, gradient: Any, version: int = 0
+    ) -> Generator[Event, Any, State]:
+        if self.combine == "gradients":
+            pushed = yield from exchange.encode(gradient)
+        else:
+            read, state = state.parameters, node.step(state, gradient)
+            pushed = yield from exchange.encode(state.parameters, since=read)
         samples = node.num_samples if self.aggregator.reads_samples else None
         for server, piece in zip(node.servers, node.split(pushed, len(node.servers)), strict=True):
             node.send(server, piece, tag="push", version=version, number=samples)
@@ -151,7 +165,7 @@ class ParameterServer(Strategy):
 
     def serve(self, node: Node) -> Steps:
         """Average what workers push of this server's piece, and send it to all."""
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         pieces = node.split(state.parameters, len(node.servers))
         state = state.with_parameters(pieces[node.servers.index(node.rank)])
         done, state = node.resume(0, state)
@@ -165,13 +179,13 @@ class ParameterServer(Strategy):
             mean = aggregate(
                 node,
                 self.aggregator,
-                [push.body for push in pushes],
+                [exchange.decode(push.body) for push in pushes],
                 [push.number or 1 for push in pushes],
             )
             if self.combine == "gradients":
-                state = node.step(state, mean, self.optimizer)
+                state = node.step(state, exchange.concluded(mean), self.optimizer)
             else:
-                state = state.with_parameters(mean)
+                state = state.with_parameters(exchange.concluded(mean, since=state.parameters))
             node.publish(state.parameters, progress=step, batches=len(pushes))
             for worker in node.workers:
                 node.send(worker, state.parameters, tag="model", version=step)

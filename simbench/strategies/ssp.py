@@ -5,10 +5,10 @@ from typing import ClassVar, Literal
 from pydantic import NonNegativeInt
 
 from simbench.node import Node, Steps
-from simbench.strategy import ServerPlace, Strategy
+from simbench.strategy import CompressingStrategy, ServerPlace
 
 
-class StaleSynchronous(Strategy):
+class StaleSynchronous(CompressingStrategy):
     """A worker may start clock c once every worker has finished clock c - 1 - ``staleness``.
 
     In a clock, worker i takes one local step from the parameters that it read, which changes them
@@ -43,17 +43,19 @@ class StaleSynchronous(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Step from what the server last sent, push the change, wait for leave to go on."""
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         while True:
             gradient = yield node.compute_gradient(state.parameters)
             stepped = node.step(state, gradient)
-            node.send(node.server, node.subtract(stepped.parameters, state.parameters), tag="push")
+            encoding = exchange.encode(node.subtract(stepped.parameters, state.parameters))
+            node.send(node.server, (yield from encoding), tag="push")
             model = yield node.receive("model")
             state = stepped.with_parameters(model.body)
 
     def serve(self, node: Node) -> Steps:
         """Add what arrives; send the parameters to whoever isn't too far ahead of the slowest."""
         update, parameters = node.resume(0, node.initial_state().parameters)
+        exchange = self.exchange(node)
         read = dict.fromkeys(node.workers, update)
         finished = dict.fromkeys(node.workers, 0)
         waiting: list[int] = []
@@ -61,7 +63,7 @@ class StaleSynchronous(Strategy):
             news = yield node.receive(("push", "join", "left"))
             if news.tag == "push":
                 share = 1 / len(node.members)
-                parameters = node.mix(parameters, news.body, weights=(1.0, share))
+                parameters = node.mix(parameters, exchange.decode(news.body), weights=(1.0, share))
                 staleness = update - read[news.sender]
                 update += 1
                 node.publish(parameters, update, contributor=news.sender, staleness=staleness)
