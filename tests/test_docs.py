@@ -91,7 +91,7 @@ def test_what_is_made_can_be_made(case):
 
 
 def _pieces():
-    """Every piece of a scenario, named by its page and by the kinds in it that take further packages."""
+    """Every piece of a scenario, named by its page and the kinds in it that take more packages."""
     for page in PAGES:
         for block in _blocks(page, "yaml"):
             optional = re.findall(r"kind: (huggingface)", block)
