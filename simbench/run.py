@@ -16,6 +16,7 @@ import torch
 import simbench
 from simbench.execution.executor import Executor
 from simbench.execution.memo import Memo
+from simbench.execution.memory import peak_resident_bytes
 from simbench.records import TABLES, Evaluation, RunFolder
 from simbench.scenario import Scenario
 from simbench.scenario_file import dump
@@ -95,6 +96,10 @@ def run(
         "startup_s": round(startup_s, 3),
         "wall_s": round(time.perf_counter() - begun_s, 3),
         "clock_s": round(sum(outcome.clock_s for outcome in outcomes), 3),
+        "peak_memory_bytes": {
+            "driver": peak_resident_bytes(),
+            "actors": executor.peak_memory_bytes,
+        },
         "operations": {
             "run": dict(sorted((executor.operations_run - before).items())),
             "known": dict(sorted(known.items())),

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from simbench.clock import Clock
 from simbench.execution.executor import Executor
-from simbench.execution.keeper import KEEP_EVERY_S, Keeper
+from simbench.execution.keeper import Keeper
 from simbench.execution.memo import Memo
 from simbench.execution.values import PENDING, Graph, Recipe, Value, in_order
 from simbench.influence import Influence
@@ -448,7 +448,6 @@ def simulate(
     executor: Executor,
     memo: Memo,
     settled: Callable[[Evaluation], None] = lambda _: None,
-    keep_every_s: float = KEEP_EVERY_S,
 ) -> Outcome:
     """Run ``strategy`` with ``seed`` until the stop rule ends it.
 
@@ -459,9 +458,9 @@ def simulate(
         executor: who computes.
         memo: what is known; it gets what isn't, and now and then all that the run rests on.
         settled: called with each evaluation, in virtual-time order.
-        keep_every_s: real time between two moments that are kept; the last one always is.
     """
-    keeper = Keeper(executor, memo, _owner(scenario, strategy, seed), keep_every_s)
+    label = f"{scenario.name}: {strategy}, seed {seed}"
+    keeper = Keeper(executor, memo, _owner(scenario, strategy, seed), label)
     simulation = simulation_on(
         executor,
         scenario,
@@ -469,7 +468,7 @@ def simulate(
         seed,
         memo=memo,
         recall=keeper.recall,
-        notes_live=memo.keeps_moments,
+        notes_live=memo.moments is not None,
     )
     passed_over: Counter[str] = Counter()
     run_before = executor.passed_over_run.copy()
