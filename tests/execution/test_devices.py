@@ -47,14 +47,16 @@ def test_an_actor_computes_on_its_device_with_what_the_driver_gave_it():
     actor = Actor("127.0.0.1")
     actor.device = "meta"
     program = Program(
-        0,
+        era=0,
         operations={0: Where()},
         given={0: torch.ones(3)},
         tasks=[(1, 0, [0], (), False)],
         wanted=[1],
     )
-    program = pickle.dumps(program)
 
-    actor.extend(program)
+    try:
+        actor.extend(pickle.dumps(program))
 
-    assert pickle.loads(next(actor.news())) == (0, 1, None, "meta")  # noqa: S301 - our own
+        assert pickle.loads(next(actor.news())) == (0, 1, None, "meta")
+    finally:
+        actor._wires.close()
