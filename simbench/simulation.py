@@ -472,30 +472,27 @@ def simulate(
     )
     passed_over: Counter[str] = Counter()
     run_before = executor.passed_over_run.copy()
-    done: list[_Settled] = []
     rows: list[Evaluation] = []
     stopped_by = None
     # A full collection of garbage would stop every thread to look through all that torch brings.
     gc.freeze()
     try:
-        for each in _settle(simulation, executor, memo, keeper, passed_over):
-            done.append(each)
-            rows.append(_row(simulation, each))
+        # Of versions only the last is held: each has all that was live at its moment.
+        for last in _settle(simulation, executor, memo, keeper, passed_over):
+            rows.append(_row(simulation, last))
             settled(rows[-1])
-            keeper.keep_if_due(each.version.live)
-            if scenario.stop.loss is not None and each.loss <= scenario.stop.loss:
+            keeper.keep_if_due(last.version.live)
+            if scenario.stop.loss is not None and last.loss <= scenario.stop.loss:
                 stopped_by = "loss"
                 break
-        keeper.keep(done[-1].version.live)
+        keeper.keep(last.version.live)
     finally:
         executor.cancel()
         gc.unfreeze()
-    end_ns = done[-1].version.time_ns if stopped_by else simulation.end_ns
+    end_ns = last.version.time_ns if stopped_by else simulation.end_ns
     simulation.finish_instant(end_ns)
     known = passed_over - (executor.passed_over_run - run_before)
-    return _outcome(
-        simulation, done[-1], rows, stopped_by or str(simulation.ended_by), end_ns, known
-    )
+    return _outcome(simulation, last, rows, stopped_by or str(simulation.ended_by), end_ns, known)
 
 
 def _owner(scenario: Scenario, strategy: str, seed: int) -> bytes:
