@@ -459,6 +459,25 @@ def simulate(
         memo: what is known; it gets what isn't, and now and then all that the run rests on.
         settled: called with each evaluation, in virtual-time order.
     """
+    # A full collection of garbage would stop every thread to look through all that torch brings.
+    gc.freeze()
+    try:
+        return _simulate(scenario, strategy, seed, executor, memo, settled)
+    finally:
+        # The world that was simulated is full of cycles, and holds vectors. What is frozen isn't
+        # looked through, so this is quick; frozen itself, by the next run, it would stay.
+        gc.collect()
+        gc.unfreeze()
+
+
+def _simulate(
+    scenario: Scenario,
+    strategy: str,
+    seed: int,
+    executor: Executor,
+    memo: Memo,
+    settled: Callable[[Evaluation], None],
+) -> Outcome:
     label = f"{scenario.name}: {strategy}, seed {seed}"
     keeper = Keeper(executor, memo, _owner(scenario, strategy, seed), label)
     simulation = simulation_on(
@@ -474,8 +493,6 @@ def simulate(
     run_before = executor.passed_over_run.copy()
     rows: list[Evaluation] = []
     stopped_by = None
-    # A full collection of garbage would stop every thread to look through all that torch brings.
-    gc.freeze()
     try:
         # Of versions only the last is held: each has all that was live at its moment.
         for last in _settle(simulation, executor, memo, keeper, passed_over):
@@ -488,7 +505,6 @@ def simulate(
         keeper.keep(last.version.live)
     finally:
         executor.cancel()
-        gc.unfreeze()
     end_ns = last.version.time_ns if stopped_by else simulation.end_ns
     simulation.finish_instant(end_ns)
     known = passed_over - (executor.passed_over_run - run_before)
