@@ -90,7 +90,9 @@ def test_the_first_gradient_of_each_thread_is_not_taken_for_its_pace(
     expected = estimate(asked, executor, Memo(None))
 
     took_s = time.perf_counter() - begun_s
-    assert 0.9 <= expected.wall_s / (expected.gradients / 2 * 0.005) <= 4  # a busy machine sleeps longer
+    assert (
+        0.9 <= expected.wall_s / (expected.gradients / 2 * 0.005) <= 4
+    )  # a busy machine sleeps longer
     assert took_s <= 0.5 + 2.5
 
 

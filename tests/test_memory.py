@@ -78,7 +78,12 @@ def test_actors_hold_no_more_after_many_steps_than_after_few(scenario, actors, t
     asked = scenario(nodes=NODES, strategies=FAMILIES, stop=Stop(samples=200 * NODES))
 
     simulate(
-        asked, strategy, 0, actors, memo, lambda _: held.append(sum(actors._call_all("num_results")))
+        asked,
+        strategy,
+        0,
+        actors,
+        memo,
+        lambda _: held.append(sum(actors._call_all("num_results"))),
     )
 
     memo.close()
@@ -112,7 +117,8 @@ class Looking(Averaging):
     def work(self, node):
         parameters, gradients = node.initial_state().parameters, []
         for _ in range(10):
-            gradients.append((yield node.compute_gradient(parameters)))
+            gradient = yield node.compute_gradient(parameters)
+            gradients += [gradient]
         if node.rank == 0:
             yield node.observe(node.mix(*gradients[:3]))
             SEEN.append(EXECUTORS[-1].operations_run)

@@ -130,10 +130,11 @@ class Moments:
     def _open(self, file: str, num_bytes: int) -> None:
         """Read ``file``; if it isn't what was kept, forget it."""
         try:
-            if (self._folder / file).stat().st_size != num_bytes:
-                raise EOFError(file)
-            found = torch.load(self._folder / file, map_location="cpu", weights_only=True)
+            is_whole = (self._folder / file).stat().st_size == num_bytes
+            found = torch.load(self._folder / file, weights_only=True) if is_whole else None
         except Exception:  # noqa: BLE001 - whatever is wrong with it, it can be computed again
+            found = None
+        if found is None:
             with self._changes():
                 self._forget("file = ?", file)
             return

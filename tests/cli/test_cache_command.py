@@ -107,7 +107,10 @@ def test_clear_asks(simbench, monkeypatch, answer, left):
         (("prune", *CACHE), "say what may be left: --to SIZE, --older-than DURATION, or both"),
         (("prune", "--to", "5", *CACHE), "--to: expected a number and one of TB"),
         (("prune", "--older-than", "2 days", *CACHE), "--older-than: expected a number and one of"),
-        (("show", "--cache", "nowhere"), "nowhere: there is no cache here: one holds a memo.sqlite"),
+        (
+            ("show", "--cache", "nowhere"),
+            "nowhere: there is no cache here: one holds a memo.sqlite",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_in_one_message(simbench, words, message):

@@ -1,4 +1,4 @@
-"""A run that is killed or interrupted goes on with the same command, and ends with the same bits."""
+"""A run that is killed or interrupted goes on with the same command, to the same bits."""
 
 import os
 import random
@@ -139,5 +139,5 @@ def test_after_any_kill_the_same_command_ends_with_the_same_bits(start, tmp_path
     )
     # What was computed behind the last moment that was kept; the clock had run ahead of it.
     assert computed <= all_gradients - (known - 2 - 2 - LOOKAHEAD) * EVERY * NODES
-    assert 0 < computed
+    assert computed > 0
     assert len(list((tmp_path / "cache" / "moments").iterdir())) == 2

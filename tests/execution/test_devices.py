@@ -57,6 +57,6 @@ def test_an_actor_computes_on_its_device_with_what_the_driver_gave_it():
     try:
         actor.extend(pickle.dumps(program))
 
-        assert pickle.loads(next(actor.news())) == (0, 1, None, "meta")
+        assert pickle.loads(next(actor.news())) == (0, 1, None, "meta")  # noqa: S301
     finally:
         actor._wires.close()

@@ -30,6 +30,4 @@ def command(
         facts = {"folder": str(folder), "losses": losses, "moments": len(kept)}
         terminal.print_json({**facts, "freed_bytes": freed})
         return
-    out.print(
-        f"{losses:,} losses and {len(kept):,} moments forgotten, {terminal.megabytes(freed)}"
-    )
+    out.print(f"{losses:,} losses and {len(kept):,} moments forgotten, {terminal.megabytes(freed)}")

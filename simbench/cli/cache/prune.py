@@ -31,7 +31,9 @@ def command(
     A run whose moment is gone trains again what it would have gone on from.
     """
     if to is None and older_than is None:
-        raise terminal.RequestError("say what may be left: --to SIZE, --older-than DURATION, or both")
+        raise terminal.RequestError(
+            "say what may be left: --to SIZE, --older-than DURATION, or both"
+        )
     limit_bytes = None if to is None else terminal.quantity("--to", to, SIZE_BYTES)
     since_s = None
     if older_than is not None:
