@@ -25,13 +25,12 @@ DEFAULT_LIMIT_BYTES = 10 * 10**9
 _ABANDONED_S = 600
 """A file that isn't finished and that nobody has written to for so long belongs to nobody."""
 
-_TABLES = (
-    "CREATE TABLE IF NOT EXISTS kept_moment (file TEXT PRIMARY KEY, owner BLOB UNIQUE, "
-    "label TEXT, num_bytes INTEGER, kept_s REAL, used_s REAL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS kept_key (key BLOB, file TEXT, PRIMARY KEY (key, file)) "
-    "WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS keys_of_moment ON kept_key (file)",
-)
+_TABLES = """
+CREATE TABLE IF NOT EXISTS kept_moment (file TEXT PRIMARY KEY, owner BLOB UNIQUE, label TEXT,
+    num_bytes INTEGER, kept_s REAL, used_s REAL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS kept_key (key BLOB, file TEXT, PRIMARY KEY (key, file)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS keys_of_moment ON kept_key (file);
+"""
 
 
 class KeptMoment(NamedTuple):
@@ -53,7 +52,7 @@ class Moments:
         self._folder.mkdir(exist_ok=True)
         self._limit_bytes = limit_bytes
         self._opened: dict[str, Mapping[str, Any]] = {}
-        for statement in _TABLES:
+        for statement in _TABLES.split(";"):
             database.execute(statement)
 
     def keep(self, owner: bytes, label: str, results: Mapping[bytes, Any]) -> None:
