@@ -147,7 +147,8 @@ def _gradient_s(scenario: Scenario, executor: Executor) -> float:
         return (time.perf_counter() - begun_s) / size
 
     time_round(1)
-    size, timed, ends_s = 1, [], time.perf_counter() + _TIMING_S
+    timed: list[float] = []
+    size, ends_s = 1, time.perf_counter() + _TIMING_S
     while not timed or time.perf_counter() < ends_s:
         timed.append(time_round(size))
         if timed[-1] * size < _ROUND_S:
