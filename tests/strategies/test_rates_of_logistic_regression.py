@@ -50,8 +50,8 @@ from simbench.strategies.streaming_diloco import StreamingDiLoCo
 from simbench.testing import MS, run, small_scenario
 
 FEATURES = 3
-PER_NODE = 12
-STEPS = 40
+PER_NODE = 16
+STEPS = 24
 PLAIN = SGD(learning_rate=1.0)
 
 
@@ -193,7 +193,7 @@ def smoothness(points, l2=0.0):
 
 problems = st.builds(
     Points,
-    nodes=st.sampled_from([2, 4]),
+    nodes=st.sampled_from([2, 3]),
     condition=st.floats(1, 50),
     shards=st.sampled_from(["contiguous", "by_label"]),
     points_seed=st.integers(0, 10_000),
@@ -213,7 +213,7 @@ GRADIENT_DESCENT = [
     PostLocalSGD(switch=STEPS),
     HierarchicalAveraging(inner_period=1, outer_period=1),
     DiLoCo(period=1, outer=PLAIN),
-    StreamingDiLoCo(period=1, fragments=1, overlap=0, outer=PLAIN),
+    StreamingDiLoCo(period=1, fragments=1, overlap=0, alpha=0.0, outer=PLAIN),
     SlowMo(period=1, momentum=0.0),
     AdaComm(period=1),
     SPARTA(share=1.0),
@@ -225,7 +225,7 @@ GRADIENT_DESCENT = [
 
 @pytest.mark.parametrize("strategy", GRADIENT_DESCENT, ids=str)
 @given(problems, st.floats(0.1, 1), st.sampled_from([0.0, 0.02, 0.3]))
-@settings(max_examples=3)
+@settings(max_examples=2)
 def test_gradient_descent_keeps_the_rates_of_convexity(strategy, points, share, l2):
     """For lr <= 1/L, at every k:
 
@@ -263,13 +263,12 @@ LOCAL_SGD = {
     "post_local_sgd": lambda period: PostLocalSGD(switch=0, period=period),
     "diloco": lambda period: DiLoCo(period=period, outer=PLAIN),
     "slowmo": lambda period: SlowMo(period=period, momentum=0.0),
-    "adacomm": lambda period: AdaComm(period=period, interval=10**6),
 }
 
 
 @pytest.mark.parametrize("strategy", LOCAL_SGD.values(), ids=LOCAL_SGD.keys())
 @given(problems, st.integers(2, 8), st.floats(0.3, 1))
-@settings(max_examples=4)
+@settings(max_examples=2)
 def test_local_sgd_on_unequal_shards_reaches_its_neighbourhood(
     replicas, strategy, points, period, share
 ):
@@ -292,7 +291,7 @@ def test_local_sgd_on_unequal_shards_reaches_its_neighbourhood(
     on Identical and Heterogeneous Data", AISTATS 2020, arXiv:1909.04746, for full gradients; the
     constants are those of the proof above.
     """
-    rounds = 12
+    rounds = 6
     parts = [Losses(points, indices=points.owned(rank)) for rank in range(points.nodes)]
     whole, bend = Losses(points), smoothness(points)
     rate = share / bend * min(1 / 4, 1 / np.sqrt(21 / 2 * period * (period - 1)))
@@ -365,7 +364,7 @@ def test_minibatch_sgd_has_the_noise_that_its_batches_have_and_keeps_its_bound(
     st.sampled_from([Averaging, ParameterServer]),
     st.floats(0.2, 1),
 )
-@settings(max_examples=20)
+@settings(max_examples=8)
 def test_error_feedback_reaches_the_neighbourhood_of_gradient_descent(
     versions, points, compression, kind, share
 ):
@@ -440,7 +439,7 @@ def test_without_error_feedback_unequal_shards_end_elsewhere(compression):
     st.floats(1, 4),
     st.floats(0.3, 1),
 )
-@settings(max_examples=20)
+@settings(max_examples=8)
 def test_asynchrony_descends_as_fast_at_a_step_for_its_delay(
     versions, points, strategy, jitter, network, slowdown, share
 ):
