@@ -76,8 +76,8 @@ class Windows(Endless):
         return (self.windows(range(NODES * PER_NODE), length),)
 
 
-def described(strategy, rate, nodes=NODES, steps=STEPS, pace=1, seed=0):
-    count = steps * (nodes if strategy.counts == "updates" else 1)
+def described(strategy, rate, nodes=NODES, pace=1, seed=0, stop=None):
+    count = STEPS * (nodes if strategy.counts == "updates" else 1)
     return small_scenario(
         strategy,
         task=Task(
@@ -90,7 +90,7 @@ def described(strategy, rate, nodes=NODES, steps=STEPS, pace=1, seed=0):
         cluster=Cluster(nodes=nodes, machine=Fixed(step_time=10 * MS)),
         network=Instant(),
         evaluate_every=1,
-        stop=Stop(updates=count),
+        stop=stop or Stop(updates=count),
         seeds=(seed,),
     )
 
@@ -116,7 +116,7 @@ class Slopes:
         """Return the largest |eigenvalue| of the Hessian at ``x``, by power iteration."""
         v = np.random.default_rng(0).standard_normal(len(x))
         size = 0.0
-        for _ in range(15):
+        for _ in range(10):
             v /= np.linalg.norm(v)
             v = (self.gradient(x + 1e-4 * v) - self.gradient(x - 1e-4 * v)) / 2e-4
             size = np.linalg.norm(v)
@@ -124,16 +124,17 @@ class Slopes:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4), st.floats(0.3, 1))
-@settings(max_examples=4)
+@settings(max_examples=3)
 def test_every_step_descends_as_the_gradient_says(versions, seed, pace, share):
-    """f(x_{k+1}) <= f(x_k) - lr/2 |grad f(x_k)|^2 for lr <= 1/L, L the largest curvature on the way;
-    so min over k < K of |grad f(x_k)|^2 <= 2 (f(x_0) - f(x_K)) / (lr K).
+    """With L the largest curvature on the way and g_k = grad f(x_k), for lr <= 1/L:
+
+    |f(x_{k+1}) - f(x_k) + lr |g_k|^2| <= lr^2 L/2 |g_k|^2 <= lr/2 |g_k|^2, so every step goes down,
+    and min over k < K of |g_k|^2 <= 2 (f(x_0) - f(x_K)) / (lr K).
 
     L is measured at the iterates, by power iteration, and lr L <= 1/2 leaves a factor of 2 for what
     lies between them. Other strategies compute the same: see the next test.
 
-    Source: Nesterov, "Introductory Lectures on Convex Optimization", Kluwer 2004, (1.2.12) and
-    (1.2.15); Bottou, Curtis, Nocedal, "Optimization Methods for Large-Scale Machine Learning",
+    Source: Nesterov, "Introductory Lectures on Convex Optimization", Kluwer 2004, lemma 1.2.3; Bottou, Curtis, Nocedal, "Optimization Methods for Large-Scale Machine Learning",
     SIAM Review 60 (2018), theorem 4.8 without noise.
     """
     start = Slopes(described(Averaging(), 1.0, pace=pace, seed=seed))
@@ -143,9 +144,7 @@ def test_every_step_descends_as_the_gradient_says(versions, seed, pace, share):
     assert max(start.bend(each) for each in x[:: STEPS // 3]) * rate <= 1 / 2
     found = losses(scenario)
     squares = np.array([np.sum(start.gradient(each) ** 2) for each in x[:-1]])
-    assert (found[1:] <= found[:-1] - rate / 2 * squares).all()
-    # Along a step the gradient falls by half at most, so what it promises is nearly met.
-    assert (found[1:] >= found[:-1] - 3 / 2 * rate * squares).all()
+    assert (abs(found[1:] - found[:-1] + rate * squares) <= rate / 2 * squares).all()
     assert squares.min() <= 2 * (found[0] - found[-1]) / (rate * STEPS)
 
 
@@ -162,7 +161,8 @@ def test_synchronous_strategies_are_one_machine_on_the_union_of_all_batches(seed
 
 @pytest.mark.parametrize("kind", discover("simbench.strategies", Strategy))
 def test_every_strategy_trains_a_real_transformer(kind):
-    """As it is set by default: what it doesn't know of the next token falls to half."""
-    found = losses(described(discover("simbench.strategies", Strategy)[kind](), 0.1, steps=60))
+    """As it is set by default, 60 batches of each node halve its surprise at the next token."""
+    strategy = discover("simbench.strategies", Strategy)[kind]()
+    found = losses(described(strategy, 0.3, stop=Stop(samples=60 * NODES)))
     assert found[0] == pytest.approx(np.log(TOKENS), abs=0.05)
     assert found[-1] < found[0] / 2

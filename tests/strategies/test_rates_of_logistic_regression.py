@@ -206,7 +206,6 @@ problems = st.builds(
 GRADIENT_DESCENT = [
     ParameterServer(),
     ParameterServer(combine="gradients"),
-    ParameterServer(servers=2),
     Averaging(),
     Averaging(combine="gradients"),
     Averaging(combine="gradients", bucket=16),
@@ -295,9 +294,7 @@ def test_local_sgd_on_unequal_shards_reaches_its_neighbourhood(
     parts = [Losses(points, indices=points.owned(rank)) for rank in range(points.nodes)]
     whole, bend = Losses(points), smoothness(points)
     rate = share / bend * min(1 / 4, 1 / np.sqrt(21 / 2 * period * (period - 1)))
-    scenario = described(
-        strategy(period), points, rate, stop=Stop(updates=rounds * period)
-    )
+    scenario = described(strategy(period), points, rate, stop=Stop(updates=rounds * period))
     x = np.concatenate([np.zeros((1, points.nodes, FEATURES + 1)), replicas(scenario)])
     spread = ((x - x.mean(axis=1, keepdims=True)) ** 2).sum(axis=2).mean(axis=1)
     for t in range(rounds * period + 1):
@@ -318,11 +315,10 @@ def test_local_sgd_on_unequal_shards_reaches_its_neighbourhood(
 
 
 @pytest.mark.parametrize(
-    "strategy",
-    [Averaging(), ParameterServer(combine="gradients"), SlowMo(period=1, momentum=0.0)],
+    ("strategy", "batch_size"),
+    [(Averaging(), 1), (ParameterServer(combine="gradients"), 4)],
     ids=str,
 )
-@pytest.mark.parametrize("batch_size", [1, 4])
 def test_minibatch_sgd_has_the_noise_that_its_batches_have_and_keeps_its_bound(
     versions, strategy, batch_size
 ):
@@ -334,7 +330,7 @@ def test_minibatch_sgd_has_the_noise_that_its_batches_have_and_keeps_its_bound(
     |x_k - x*|^2 - 2 lr (f(x_k) - f*) - (lr/L - lr^2) |grad f(x_k)|^2 + lr^2 s_k^2. Sum up. The mean
     of the iterates has no greater loss, by convexity.
     """
-    points, seeds = Points(drawn=True, condition=4.0), range(12)
+    points, seeds = Points(nodes=3, drawn=True, condition=4.0), range(6)
     whole = Losses(points)
     best, rate = whole.minimiser(), 1 / whole.smoothness
     parts = [Losses(points, indices=points.owned(rank)) for rank in range(points.nodes)]
@@ -405,27 +401,21 @@ def test_error_feedback_reaches_the_neighbourhood_of_gradient_descent(
 
 @pytest.mark.parametrize("compression", [TopK(share=0.25), SignSGD()], ids=str)
 def test_without_error_feedback_unequal_shards_end_elsewhere(compression):
-    """There, the mean of what is sent is nothing though the gradient isn't; a smaller rate is no
-    help, while with feedback the distance to f* goes down with it.
-    """
-    points = Points(shards="by_label", condition=10.0, points_seed=1)
+    """What two nodes send cancels out before their gradients do, and there it stays for ever."""
+    points = Points(nodes=2, shards="by_label", condition=10.0, points_seed=1)
     whole = Losses(points)
     least = whole.loss(whole.minimiser())
 
-    def away(feedback, rate, steps):
+    def away(feedback):
         choice = compression.model_copy(update={"error_feedback": feedback})
-        scenario = described(
-            Averaging(combine="gradients", compression=choice),
-            points,
-            rate,
-            evaluate_every=steps // 4,
-            stop=Stop(updates=steps),
-        )
-        return losses(scenario)[-2:].mean() - least
+        strategy = Averaging(combine="gradients", compression=choice)
+        rate = 1 / (4 * whole.smoothness)
+        stop = {"evaluate_every": 40, "stop": Stop(updates=120)}
+        return losses(described(strategy, points, rate, **stop)) - least
 
-    rate = 1 / (2 * whole.smoothness)
-    assert away(True, rate / 4, 800) < away(False, rate / 4, 800) / 10
-    assert away(False, rate / 4, 800) > away(False, rate, 200) / 2
+    with_feedback, without = away(True), away(False)
+    assert with_feedback[-1] < with_feedback[-2] / 2 < without[-1] / 10
+    assert without[-1] == pytest.approx(without[-2], rel=0.01)
 
 
 # -- asynchrony
