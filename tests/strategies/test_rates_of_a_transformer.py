@@ -134,8 +134,9 @@ def test_every_step_descends_as_the_gradient_says(versions, seed, pace, share):
     L is measured at the iterates, by power iteration, and lr L <= 1/2 leaves a factor of 2 for what
     lies between them. Other strategies compute the same: see the next test.
 
-    Source: Nesterov, "Introductory Lectures on Convex Optimization", Kluwer 2004, lemma 1.2.3; Bottou, Curtis, Nocedal, "Optimization Methods for Large-Scale Machine Learning",
-    SIAM Review 60 (2018), theorem 4.8 without noise.
+    Source: Nesterov, "Introductory Lectures on Convex Optimization", Kluwer 2004, lemma 1.2.3;
+    Bottou, Curtis, Nocedal, "Optimization Methods for Large-Scale Machine Learning", SIAM Review 60
+    (2018), theorem 4.8 without noise.
     """
     start = Slopes(described(Averaging(), 1.0, pace=pace, seed=seed))
     rate = share / (4 * start.bend(start.start))
