@@ -32,7 +32,7 @@ from simbench.strategies.ssp import StaleSynchronous
 from simbench.strategy import Strategy
 from simbench.testing import MS, run, small_scenario
 
-NODES, PER_NODE, CONTEXT, TOKENS, STEPS = 2, 2, 8, 5, 12
+NODES, PER_NODE, CONTEXT, TOKENS, STEPS = 2, 2, 8, 5, 9
 SYNCHRONOUS = [
     Averaging(),
     Averaging(combine="gradients", bucket=200),

@@ -331,7 +331,7 @@ def test_minibatch_sgd_has_the_noise_that_its_batches_have_and_keeps_its_bound(
     |x_k - x*|^2 - 2 lr (f(x_k) - f*) - (lr/L - lr^2) |grad f(x_k)|^2 + lr^2 s_k^2. Sum up. The mean
     of the iterates has no greater loss, by convexity.
     """
-    points, seeds = Points(nodes=3, drawn=True, condition=4.0), range(6)
+    points, seeds = Points(nodes=3, drawn=True, condition=4.0), range(5)
     whole = Losses(points)
     best, rate = whole.minimiser(), 1 / whole.smoothness
     parts = [Losses(points, indices=points.owned(rank)) for rank in range(points.nodes)]
@@ -361,7 +361,7 @@ def test_minibatch_sgd_has_the_noise_that_its_batches_have_and_keeps_its_bound(
     st.sampled_from([Averaging, ParameterServer]),
     st.floats(0.2, 1),
 )
-@settings(max_examples=8)
+@settings(max_examples=5)
 def test_error_feedback_reaches_the_neighbourhood_of_gradient_descent(
     versions, points, compression, kind, share
 ):
@@ -430,7 +430,7 @@ def test_without_error_feedback_unequal_shards_end_elsewhere(compression):
     st.floats(1, 4),
     st.floats(0.3, 1),
 )
-@settings(max_examples=8)
+@settings(max_examples=5)
 def test_asynchrony_descends_as_fast_at_a_step_for_its_delay(
     versions, points, strategy, jitter, network, slowdown, share
 ):
