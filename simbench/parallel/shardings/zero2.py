@@ -1,0 +1,19 @@
+"""ZeRO 2: each device keeps a share of the optimiser's state and of the gradient."""
+
+from typing import ClassVar, Literal
+
+from simbench.parallel.sharding import Sharding
+
+
+class Zero2(Sharding):
+    """The optimiser's state and the gradient are shared out (P_os+g): twice the parameters are sent.
+
+    Source:
+        Rajbhandari et al., "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models",
+        SC 2020, arXiv:1910.02054, sections 5.2 and 7.2.1.
+    """
+
+    kind: Literal["zero2"] = "zero2"
+
+    shares_gradient: ClassVar[bool] = True
+    shares_parameters: ClassVar[bool] = False
