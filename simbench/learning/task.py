@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from simbench.learning.dataset import Dataset
 from simbench.learning.datasets.text import Text
-from simbench.learning.model import Model
+from simbench.learning.model import Batch, Model
 from simbench.learning.models.gpt import GPT
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.optimizers.sgd import SGD
@@ -91,12 +91,17 @@ def _count_flops(task: Task) -> int:
     if task.model.takes == "noise":
         # The node's rank is read as a number, which a tensor without storage doesn't have.
         return 0
+    with FlopCounterMode(display=False) as counter:
+        loss = task.model.loss(_on_meta(task), batch_on_meta(task))
+        loss.backward()  # type: ignore[no-untyped-call]
+    return int(counter.get_total_flops())
+
+
+def batch_on_meta(task: Task) -> Batch:
+    """Return a batch of the right shapes and types, without numbers."""
     draw = generator(0, "flops", 0, 0)
     batch = task.data.batch(draw, 0, 1, task.batch_size, task.model.length)
-    on_meta = tuple(
+    return tuple(
         tensor.to("meta", task.torch_dtype if tensor.is_floating_point() else None)
         for tensor in batch
     )
-    with FlopCounterMode(display=False) as counter:
-        task.model.loss(_on_meta(task), on_meta).backward()  # type: ignore[no-untyped-call]
-    return int(counter.get_total_flops())

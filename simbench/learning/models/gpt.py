@@ -3,6 +3,7 @@
 Shapes: B samples, T tokens, C width, H heads, V vocabulary.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simbench.learning.model import Batch, Model
+from simbench.learning.split import Link
+from simbench.learning.transformer_split import split_transformer
+from simbench.spec import misfit
 
 VOCABULARY = 256
 
@@ -49,6 +53,14 @@ class GPT(Model):
         """Return the network: (B, T) tokens in, (B, T, V) logits out."""
         return _Transformer(self)
 
+    def split(self, stages: int, tensor: int) -> Sequence[Link]:
+        """Return the network as a chain; see ``learning.transformer_split``."""
+        if stages > self.layers:
+            raise misfit(("pipeline",), f"{self.layers} layers can't make {stages} stages")
+        if self.heads % tensor:
+            raise misfit(("tensor",), f"{self.heads} heads aren't a multiple of {tensor} devices")
+        return split_transformer(self.build(), stages, tensor)
+
     def initialise(self, module: nn.Module, generator: torch.Generator) -> None:
         """Draw matrices from N(0, 0.02), those that write to the residual stream smaller."""
         for name, parameter in module.named_parameters():
@@ -76,11 +88,16 @@ class _Transformer(nn.Module):
         self.final_norm = nn.LayerNorm(spec.width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x = self.token(tokens) + self.position.weight[: tokens.shape[1]]  # (B, T, C)
+        x = self.embed(tokens)
         for block in self.blocks:
             x = block(x)
         logits: Tensor = self.final_norm(x) @ self.token.weight.T  # (B, T, V)
         return logits
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return (B, T, C): what each token is and where."""
+        x: Tensor = self.token(tokens) + self.position.weight[: tokens.shape[1]]
+        return x
 
 
 class _Block(nn.Module):
@@ -95,10 +112,18 @@ class _Block(nn.Module):
         self.feed_forward_out = nn.Linear(4 * spec.width, spec.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        split = self.query_key_value(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1))
+        x = x + self.attend(self.attention_norm(x))
+        return x + self.feed_forward(self.feed_forward_norm(x))
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Return what the heads find, (B, T, C)."""
+        split = self.query_key_value(x).unflatten(-1, (3, self.heads, -1))
         q, k, v = split.permute(2, 0, 3, 1, 4)  # each (B, H, T, C/H)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.attention_out(y.transpose(1, 2).flatten(2))  # (B, T, C)
-        hidden = F.gelu(self.feed_forward_in(self.feed_forward_norm(x)))  # (B, T, 4C)
-        out: Tensor = x + self.feed_forward_out(hidden)
+        out: Tensor = self.attention_out(y.transpose(1, 2).flatten(2))
+        return out
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """Return what becomes of each token, (B, T, C), by way of (B, T, 4C)."""
+        out: Tensor = self.feed_forward_out(F.gelu(self.feed_forward_in(x)))
         return out

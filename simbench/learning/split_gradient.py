@@ -1,0 +1,150 @@
+"""The gradient of a model that several devices have in parts, as recipes: one for each pass.
+
+What is asked for is the mathematics of every schedule: each micro-batch goes forward and backward
+through all parts, and gradients are summed up. Which of them does it when is the clock's business.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from simbench.execution.values import Graph, Recipe
+from simbench.learning.operations import Item
+from simbench.learning.operations_split import (
+    JoinParts,
+    PartBackward,
+    PartForward,
+    Split,
+    TakePart,
+)
+from simbench.learning.split_costs import link_costs
+
+Mix = Callable[[Sequence[Recipe], Sequence[float] | None, int], Recipe]
+"""(vectors, weights or None for the mean, home) -> their sum."""
+
+
+class Layout(NamedTuple):
+    """How a node's devices split a model and a batch."""
+
+    stages: int
+    chunks: int
+    """Pieces of the model; chunk c lies on stage c mod ``stages``."""
+    tensor: int
+    """Devices that share each layer."""
+    replicas: int
+    """Groups of all of those; each has an equal share of the micro-batches."""
+    microbatches: int
+
+
+class SplitGradient:
+    """Makes the recipes of one strategy and seed. Nothing is computed here."""
+
+    def __init__(self, graph: Graph, split: Split, layout: Layout, mix: Mix) -> None:
+        self._graph = graph
+        self._layout = layout
+        self._mix = mix
+        task = split.bench.task
+        self._costs = link_costs(task, layout.chunks, layout.tensor)
+        self._num_workers = split.bench.num_shards
+        self._entry_bytes = task.torch_dtype.itemsize
+        self._vector_bytes = task.vector_bytes
+        self._microbatch_size = task.batch_size // layout.microbatches
+        self._take, self._forward = TakePart(split), PartForward(split)
+        self._backward = PartBackward(split)
+        self._join = JoinParts(split, task.num_parameters)
+        self._items = Item(0), Item(1)
+
+    def gradient(self, parameters: Recipe, rank: int, step: int) -> Recipe:
+        """Return the gradient of node ``rank``'s batch number ``step``."""
+        found: dict[tuple[int, int], list[Recipe]] = {}
+        for micro in range(self._layout.microbatches):
+            entering = self._entering(parameters, rank, step, micro)
+            slope: tuple[Recipe, ...] = ()
+            for link in reversed(range(len(self._costs))):
+                of_inputs = []
+                for k in range(len(self._costs[link].part_entries)):
+                    both = self._graph.recipe(
+                        self._backward,
+                        (self._own(parameters, rank, micro, link, k), *entering[link], *slope),
+                        (rank, step, micro, link, k),
+                        home=self._home(rank, micro, link, k),
+                    )
+                    found.setdefault((link, k), []).append(self._item(0, both, link, k))
+                    if link:
+                        of_inputs.append(self._item(1, both, link, k))
+                slope = (self._sum(of_inputs),) if of_inputs else ()
+        means = [
+            self._mix(found[link, k], None, found[link, k][0].home)
+            for link, cost in enumerate(self._costs)
+            for k in range(len(cost.part_entries))
+        ]
+        return self._graph.recipe(self._join, means, num_bytes=self._vector_bytes, home=rank)
+
+    def loss(self, parameters: Recipe, rank: int, step: int) -> Recipe:
+        """Return the loss of node ``rank``'s batch number ``step``, one number."""
+        last = len(self._costs) - 1
+        losses = []
+        for micro in range(self._layout.microbatches):
+            entering = self._entering(parameters, rank, step, micro)
+            losses.append(self._passed(parameters, entering[last], rank, step, micro, last))
+        return self._mix(losses, None, losses[0].home)
+
+    def _entering(
+        self, parameters: Recipe, rank: int, step: int, micro: int
+    ) -> list[tuple[Recipe, ...]]:
+        """Return what goes into each link in a forward pass: nothing into the first."""
+        entering: list[tuple[Recipe, ...]] = [()]
+        for link in range(len(self._costs) - 1):
+            entering.append((self._passed(parameters, entering[-1], rank, step, micro, link),))
+        return entering
+
+    def _passed(
+        self,
+        parameters: Recipe,
+        entering: tuple[Recipe, ...],
+        rank: int,
+        step: int,
+        micro: int,
+        link: int,
+    ) -> Recipe:
+        """Return what ``link`` gives: the sum of its parts."""
+        cost = self._costs[link]
+        num_bytes = self._microbatch_size * cost.sample_bytes or self._entry_bytes
+        return self._sum(
+            [
+                self._graph.recipe(
+                    self._forward,
+                    (self._own(parameters, rank, micro, link, k), *entering),
+                    (rank, step, micro, link, k),
+                    num_bytes=num_bytes,
+                    home=self._home(rank, micro, link, k),
+                )
+                for k in range(len(cost.part_entries))
+            ]
+        )
+
+    def _own(self, parameters: Recipe, rank: int, micro: int, link: int, k: int) -> Recipe:
+        return self._graph.recipe(
+            self._take,
+            (parameters,),
+            (link, k),
+            num_bytes=self._costs[link].part_entries[k] * self._entry_bytes,
+            home=self._home(rank, micro, link, k),
+        )
+
+    def _item(self, index: int, both: Recipe, link: int, k: int) -> Recipe:
+        if index:
+            size = self._microbatch_size * self._costs[link - 1].sample_bytes
+        else:
+            size = self._costs[link].part_entries[k] * self._entry_bytes
+        return self._graph.recipe(self._items[index], (both,), num_bytes=size, home=both.home)
+
+    def _sum(self, terms: Sequence[Recipe]) -> Recipe:
+        return self._mix(terms, [1.0] * len(terms), terms[0].home) if terms[1:] else terms[0]
+
+    def _home(self, rank: int, micro: int, link: int, k: int) -> int:
+        """Return the device of that pass; of device 0, it is the node itself."""
+        layout = self._layout
+        replica = micro * layout.replicas // layout.microbatches
+        stage = self._costs[link].chunk % layout.stages
+        device = (replica * layout.stages + stage) * layout.tensor + k
+        return device * self._num_workers + rank
