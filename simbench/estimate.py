@@ -92,7 +92,7 @@ def _gradient_s(scenario: Scenario, executor: Executor) -> float:
         executor.device,
         fingerprint_text(executor),
     )
-    training = Training(Graph(), bench, scenario.task.optimizer)
+    training = Training(Graph(), bench, scenario.task.optimizer, layout=scenario.layout)
     initial, _ = training.initial(0)
     begun_s = 0.0
     for step in range(2):

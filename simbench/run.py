@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 import simbench
+from simbench.devices import group_facts
 from simbench.execution.executor import Executor
 from simbench.execution.memo import Memo
 from simbench.records import TABLES, Evaluation, RunFolder
@@ -81,6 +82,8 @@ def run(
         "budget_ns": scenario.stop.virtual_time,
         "runs": [outcome.summary for outcome in outcomes],
     }
+    if scenario.group is not None:
+        summary["group"] = group_facts(scenario.group, scenario.cluster, scenario.task)
     provenance = {
         "run_id": scenario.run_id,
         "simbench": simbench.__version__,

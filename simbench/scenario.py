@@ -23,18 +23,24 @@ from simbench.cluster.machine import Machine
 from simbench.cluster.straggler import Straggler
 from simbench.condition import Condition
 from simbench.damping import Damping
+from simbench.devices import group_of, layout_of
 from simbench.execution.identity import source_hash
 from simbench.learning.aggregator import Aggregator
 from simbench.learning.dataset import Dataset
 from simbench.learning.fault import Fault
 from simbench.learning.model import Model
 from simbench.learning.optimizer import Optimizer
+from simbench.learning.split_gradient import Layout
 from simbench.learning.task import Task
 from simbench.network.collective import AllReduce
 from simbench.network.collectives.all_reduce.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Topology
 from simbench.network.transport import Transport
+from simbench.parallel.group import Group
+from simbench.parallel.parallel import Parallel
+from simbench.parallel.pipeline import Pipeline
+from simbench.parallel.sharding import Sharding
 from simbench.peer_graph import PeerGraph
 from simbench.report.quantities import join, show_size
 from simbench.seeds import generator
@@ -55,6 +61,8 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "cluster.stragglers": ("simbench.cluster.stragglers", Straggler),
     "network": ("simbench.network.topologies", Topology),
     "network.transport": ("simbench.network.transports", Transport),
+    "parallel.pipeline": ("simbench.parallel.pipelines", Pipeline),
+    "parallel.sharding": ("simbench.parallel.shardings", Sharding),
     "conditions": ("simbench.conditions", Condition),
     "faults": ("simbench.learning.faults", Fault),
     "all_reduce": ("simbench.network.collectives.all_reduce", AllReduce),
@@ -96,6 +104,8 @@ class Scenario(Spec):
     """Over what network."""
     all_reduce: Annotated[AllReduce, OneOf("simbench.network.collectives.all_reduce")] = Ring()
     """How workers without a server average."""
+    parallel: Parallel | None = None
+    """How each node is several devices that split the model; by default it is one."""
     conditions: tuple[Annotated[Condition, OneOf("simbench.conditions")], ...] = ()
     """What goes wrong, and when; by default nothing."""
     faults: tuple[Annotated[Fault, OneOf("simbench.learning.faults")], ...] = ()
@@ -109,6 +119,22 @@ class Scenario(Spec):
     """When a run ends."""
     seeds: tuple[NonNegativeInt, ...] = Field(default=(0, 1), min_length=1)
     """Each strategy runs once with each."""
+
+    @property
+    def group(self) -> Group | None:
+        """The devices of a node, where it is several."""
+        return None if self.parallel is None else group_of(self.parallel, self.task)
+
+    @property
+    def layout(self) -> Layout | None:
+        """How a node's devices split a gradient, where they do."""
+        return None if self.parallel is None else layout_of(self.parallel)
+
+    @property
+    def num_devices(self) -> int:
+        """Devices of all workers together."""
+        each = 1 if self.parallel is None else self.parallel.num_devices
+        return self.cluster.nodes * each
 
     def num_servers(self, strategy: Strategy) -> int:
         """Return the machines beside the workers that ``strategy`` uses, itself or to average."""
@@ -136,8 +162,17 @@ class Scenario(Spec):
         self._check_network()
         self._check_conditions()
         self._check_faults()
+        self._check_parallel()
         self._check_machines()
         return self
+
+    def _check_parallel(self) -> None:
+        """Refuse to split what can't be split."""
+        try:
+            _ = self.group
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise misfit(("parallel", *first["loc"]), first["msg"]) from None
 
     def _check_machines(self) -> None:
         """Refuse a machine whose time for a step nobody can tell, or whose memory is too small."""
@@ -148,10 +183,19 @@ class Scenario(Spec):
             except ValueError as error:  # FLOPs can't be counted
                 raise misfit(("cluster", *keys), str(error)) from None
             memory_bytes = machine.memory_bytes
-            if memory_bytes is not None and self.task.training_bytes > memory_bytes:
+            if memory_bytes is not None and self.device_bytes > memory_bytes:
                 # A table has no key of its own.
                 key = () if machine.memory is None else ("memory",)
                 raise misfit(("cluster", *keys, *key), self._too_much_for(memory_bytes))
+
+    @property
+    def device_bytes(self) -> int:
+        """Least memory of a device that trains, of those of a node the one that needs most."""
+        task = self.task
+        if self.group is None:
+            return task.training_bytes
+        # Beside parameters and gradient.
+        return self.group.state_bytes(task.training_bytes // task.vector_bytes - 2)
 
     def _too_much_for(self, memory_bytes: int) -> str:
         task = self.task
@@ -221,7 +265,7 @@ class Scenario(Spec):
     def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what isn't there: the records of a run in which nothing goes wrong stay."""
         written: dict[str, Any] = write(self)
-        for key in ("conditions", "faults"):
+        for key in ("parallel", "conditions", "faults"):
             if not getattr(self, key):
                 written.pop(key, None)
         return written

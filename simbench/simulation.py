@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from simbench.clock import Clock
+from simbench.devices import StepTimes
 from simbench.execution.executor import Executor
 from simbench.execution.keeper import KEEP_EVERY_S, Keeper
 from simbench.execution.memo import Memo
@@ -125,12 +126,12 @@ class Simulation:
         optimizer = task.optimizer.model_copy(update={"learning_rate": rate} if rate else {})
         self.learning_rate = optimizer.learning_rate
         bench = Bench(task, seed, num_workers, device, fingerprint)
-        self._training = Training(self.graph, bench, optimizer, scenario.faults)
+        self._training = Training(self.graph, bench, optimizer, scenario.faults, scenario.layout)
         self._replicas: dict[int, dict[int, Recipe | None]] = {}
         self._pieces: dict[int, dict[int, _Piece]] = {}
         self._batches = [0]
         """Of all nodes together, behind each version."""
-        flops = task.step_flops
+        step_times = StepTimes(cluster, task.step_flops, seed, scenario.group)
         fabric = Fabric(self.clock, scenario.network, self.num_nodes, seed=seed)
         carrier = scenario.network.transport.carrier(fabric, seed)
         # Where nothing goes wrong, nothing has to be looked after.
@@ -147,9 +148,9 @@ class Simulation:
             seed=seed,
             num_workers=num_workers,
             server_ranks=self.servers,
-            step_ns=lambda rank, step: cluster.step_ns(flops, seed, rank, step),
-            usual_step_ns=functools.cache(lambda rank: cluster.usual_step_ns(flops, seed, rank)),
-            backward_share=lambda rank: cluster.machine_of(rank).backward_share,
+            step_ns=step_times.of,
+            usual_step_ns=functools.cache(step_times.usual),
+            backward_share=step_times.backward_share,
             worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
             publish=self._publish,
             observe=observe or self._refuse_to_observe,

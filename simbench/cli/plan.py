@@ -35,6 +35,7 @@ def command(
     Strategies whose course depends on a loss are refused. --json tells more, seed by seed. A
     drawing has one panel per strategy, of its first seed.
     """
+    from simbench.devices import group_facts
     from simbench.execution.identity import fingerprint
     from simbench.plan import plan
     from simbench.simulation import join_fingerprint
@@ -56,6 +57,8 @@ def command(
         terminal.print_json([_facts(each) for each in every])
     else:
         _print(scenario.name, plans, len(scenario.seeds))
+        if scenario.group is not None:
+            out.print(_of_devices(group_facts(scenario.group, scenario.cluster, scenario.task)))
     if draw is not None:
         _draw(draw, scenario, {name: seeds[0] for name, seeds in plans.items()})
         terminal.say(f"drawing: {draw}")
@@ -128,6 +131,17 @@ def _print(name: str, plans: dict[str, list["StrategyPlan"]], num_seeds: int) ->
     out.print(
         f"\n{sum(each.gradients for each in every):,} gradients in all, {known:,} of them known "
         "already. Staleness counts updates."
+    )
+
+
+def _of_devices(facts: dict[str, int | float]) -> str:
+    """Return what the devices of a node do, in words."""
+    sent = facts["activations_bytes"] + facts["sums_bytes"] + facts["state_bytes"]
+    return (
+        f"Each node is {facts['devices']} devices. A step takes them "
+        f"{facts['step_ns'] / 1e6:,.3g} ms as a rule, and would take one of them "
+        f"{facts['alone_ns'] / 1e6:,.3g} ms; {facts['bubble_share']:.0%} of their pipeline's time "
+        f"is bubble. They send each other {sent / 1e6:,.3g} MB a step."
     )
 
 

@@ -93,13 +93,13 @@ def _started(
     if kind is ExecutorKind.local:
         from simbench.execution.processes import ProcessExecutor
 
-        executor = ProcessExecutor(scenario.cluster.nodes)
+        executor = ProcessExecutor(scenario.num_devices)
     else:
         from simbench.ray_cluster.executor import RayExecutor
 
         terminal.say("starting Ray actors ..." if address is None else f"joining {address} ...")
         try:
-            executor = RayExecutor(scenario.cluster.nodes, nodes_per_actor, address)
+            executor = RayExecutor(scenario.num_devices, nodes_per_actor, address)
         except (ConnectionError, ValueError) as error:  # no cluster, or one of unlike machines
             raise terminal.RequestError(str(error)) from None
     try:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from simbench.execution.identity import source_hash
+from simbench.execution.values import Operation
 from simbench.learning.model import Batch, Model
 from simbench.learning.operations import Bench
 from simbench.learning.split import Part
@@ -28,11 +29,13 @@ class Split:
     microbatches: int
     """Equal parts of the batch."""
 
-    def identify(self, operation: Any) -> str:
+    def identify(self, operation: Operation) -> str:
         """Return the identity of an ``operation`` on this split."""
         split = self.chunks, self.tensor, self.microbatches
         batches = self.bench.identify_batches(operation.name)
-        return f"{batches} {split} {source_hash(type(operation))}"
+        # As Any, which mypy takes for hashable.
+        kind: Any = type(operation)
+        return f"{batches} {split} {source_hash(kind)}"
 
     def part(self, link: int, number: int, own: Tensor) -> tuple[Part, list[nn.Parameter]]:
         """Return this thread's own part with ``own`` as its parameters, and those in order."""

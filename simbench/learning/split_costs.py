@@ -43,7 +43,7 @@ def link_costs(task: Task, chunks: int, tensor: int) -> tuple[LinkCost, ...]:
     for link, sizes in zip(chain, entries, strict=True):
         if x is not None:
             x = x.detach().requires_grad_()
-        flops = max(_flops(lambda p=part, x=x: p(x, batch)) for part in link.parts)
+        flops = max(_flops(functools.partial(part, x, batch)) for part in link.parts)
         x = link.parts[0](x, batch)
         sample_bytes = x.numel() * x.element_size() // task.batch_size if x.dim() else 0
         costs.append(LinkCost(link.chunk, sizes, flops / whole_flops, sample_bytes))

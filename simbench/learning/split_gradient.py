@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from simbench.execution.values import Graph, Recipe
-from simbench.learning.operations import Item
+from simbench.learning.operations import Bench, Item
 from simbench.learning.operations_split import (
     JoinParts,
     PartBackward,
@@ -38,13 +38,14 @@ class Layout(NamedTuple):
 class SplitGradient:
     """Makes the recipes of one strategy and seed. Nothing is computed here."""
 
-    def __init__(self, graph: Graph, split: Split, layout: Layout, mix: Mix) -> None:
+    def __init__(self, graph: Graph, bench: Bench, layout: Layout, mix: Mix) -> None:
         self._graph = graph
         self._layout = layout
         self._mix = mix
-        task = split.bench.task
+        task = bench.task
+        split = Split(bench, layout.chunks, layout.tensor, layout.microbatches)
         self._costs = link_costs(task, layout.chunks, layout.tensor)
-        self._num_workers = split.bench.num_shards
+        self._num_workers = bench.num_shards
         self._entry_bytes = task.torch_dtype.itemsize
         self._vector_bytes = task.vector_bytes
         self._microbatch_size = task.batch_size // layout.microbatches

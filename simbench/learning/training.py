@@ -20,14 +20,21 @@ from simbench.learning.operations import (
 )
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.pieces import Pieces, Sum, Whole
+from simbench.learning.split_gradient import Layout, SplitGradient
 
 
 class Training:
     """Makes the recipes of one strategy and seed. Nothing is computed here."""
 
     def __init__(
-        self, graph: Graph, bench: Bench, optimizer: Optimizer, faults: Sequence[Fault] = ()
+        self,
+        graph: Graph,
+        bench: Bench,
+        optimizer: Optimizer,
+        faults: Sequence[Fault] = (),
+        layout: Layout | None = None,
     ) -> None:
+        """Make those of ``bench``; where there is a ``layout``, gradients are split so."""
         self.graph = graph
         self.vector_bytes = bench.task.vector_bytes
         self.entry_bytes = bench.task.torch_dtype.itemsize
@@ -37,6 +44,7 @@ class Training:
         self._gradient = Gradient(bench)
         self._faulty = FaultyNodes(graph, faults, bench.seed)
         self._loss = Loss(bench)
+        self._split = SplitGradient(graph, bench, layout, self.mix) if layout else None
         self._bench = bench
         self._optimizer = optimizer
         self._steps: dict[Optimizer, Step] = {}
@@ -52,7 +60,10 @@ class Training:
 
     def gradient(self, parameters: Recipe, rank: int, step: int) -> Recipe:
         """Return the gradient of node ``rank``'s batch number ``step``, or what it says it is."""
-        gradient = self._vector(self._gradient, (parameters,), (rank, step), rank)
+        if self._split is None:
+            gradient = self._vector(self._gradient, (parameters,), (rank, step), rank)
+        else:
+            gradient = self._split.gradient(parameters, rank, step)
         return self._faulty.distort(gradient, rank, step)
 
     def shard_samples(self, rank: int) -> int:
@@ -61,6 +72,8 @@ class Training:
 
     def loss(self, parameters: Recipe, rank: int, step: int) -> Recipe:
         """Return the loss of node ``rank``'s batch number ``step``, one number."""
+        if self._split is not None:
+            return self._split.loss(parameters, rank, step)
         return self.apply(self._loss, (parameters,), (rank, step), self.entry_bytes, rank)
 
     def fresh_state(self, home: int) -> Recipe:

@@ -12,9 +12,8 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from simbench.learning.split import InTurn, Link, Part
 
@@ -49,7 +48,9 @@ def split_transformer(whole: Any, stages: int, tensor: int) -> list[Link]:
         links += [Link(chunk, parts) for parts in rows]
     return links
 
+
 Batch = tuple[Tensor, ...]
+"""Tokens (B, T), and those that follow each."""
 
 
 class _Embedding(Part):

@@ -37,7 +37,7 @@ class Traffic(NamedTuple):
     activations: int
     """From stage to stage, and their gradients back."""
     sums: int
-    """In all-reduces of tensor-parallel layers."""
+    """In all-reduces of tensor-parallel layers, and of gradients of what two stages have."""
     state: int
     """Gradients that are reduce-scattered, and parameters that are all-gathered."""
 
@@ -54,10 +54,16 @@ class GroupStep(NamedTuple):
 class Group:
     """The devices of one node; ``step`` prices what they do for one gradient."""
 
-    def __init__(self, parallel: Parallel, chunks: Sequence[Chunk], batch_size: int) -> None:
-        """Price a model of ``chunks``, in the order of the model, on batches of ``batch_size``."""
+    def __init__(
+        self, parallel: Parallel, chunks: Sequence[Chunk], batch_size: int, tied_bytes: int = 0
+    ) -> None:
+        """Price a model of ``chunks``, in the order of the model, on batches of ``batch_size``.
+
+        ``tied_bytes`` of parameters are the first stage's and the last one's as well.
+        """
         self._parallel = parallel
         self._chunks = chunks
+        self._tied_bytes = tied_bytes if parallel.num_stages > 1 else 0
         self._samples = batch_size // parallel.num_microbatches
         """Of one micro-batch."""
         link = parallel.link
@@ -95,10 +101,22 @@ class Group:
             -(-8 * 10**9 * handed_bytes // link.bandwidth),
             link.latency,
         )
-        ends = (
-            end_ns + self._settling_ns(stage) for stage, end_ns in enumerate(table.stage_ends_ns)
-        )
-        return GroupStep(table, max(ends))
+        ready = table.stage_ends_ns.copy()
+        if self._tied_bytes:
+            both_ns = max(ready[0], ready[-1]) + self._ns(RingAllReduce(), self._tied_bytes, 2)
+            ready[0] = ready[-1] = both_ns
+        ends = [each + self._settling_ns(stage) for stage, each in enumerate(ready)]
+        return GroupStep(table, max(1, *ends))
+
+    @property
+    def num_devices(self) -> int:
+        """How many there are."""
+        return self._parallel.num_devices
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether a gradient is that of several micro-batches."""
+        return self._parallel.num_microbatches > 1
 
     @property
     def traffic(self) -> Traffic:
@@ -106,7 +124,8 @@ class Group:
         parallel, chunks = self._parallel, self._chunks
         passes, tensor, replicas = parallel.num_microbatches, parallel.tensor, parallel.num_replicas
         pass_bytes = [self._samples * chunk.activation_bytes for chunk in chunks]
-        activations = sums = state = 0
+        activations = state = 0
+        sums = 2 * self._tied_bytes * tensor * replicas
         if parallel.num_stages > 1:
             # Each of the tensor-parallel devices hands on to its neighbour, all of it.
             activations = 2 * passes * tensor * sum(pass_bytes[:-1])
@@ -167,5 +186,6 @@ class Group:
             total_ns += self._ns(RingAllGather(), num_bytes, sharding.devices)
         return total_ns
 
+    @functools.cache  # noqa: B019 - groups are few, and kept
     def _ns(self, collective: Collective, num_bytes: int, devices: int) -> int:
         return round(1e9 * seconds(collective, num_bytes, range(devices), self._star))

@@ -36,6 +36,12 @@ def meanings(run: RunFolder) -> dict[str, str]:
         "Samples": f"Training samples over all {workers} workers, {batch} per worker and step.",
         "Payload": _PAYLOAD,
     }
+    if group := run.summary.get("group"):
+        words["Devices"] = (
+            f"Each worker is {group['devices']} devices that split the model. A step takes them "
+            f"{group['step_ns'] / 1e6:,.3g} ms as a rule, {group['bubble_share']:.1%} of their "
+            "pipeline's time is bubble, and what they send each other is no payload."
+        )
     if any("retries" in entry for entry in run.summary["runs"]):
         words["Down"] = _DOWN
     own = {name: sum(rank >= workers for rank in ranks) for name, ranks in servers(run).items()}

@@ -6,7 +6,7 @@ from simbench.parallel.sharding import Sharding
 
 
 class Zero1(Sharding):
-    """The optimiser's state is shared out (P_os): twice the parameters are sent, as by an all-reduce.
+    """The optimiser's state is shared out (P_os). As much is sent as by an all-reduce.
 
     Source:
         Rajbhandari et al., "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models",

@@ -6,7 +6,10 @@ from simbench.parallel.sharding import Sharding
 
 
 class Zero2(Sharding):
-    """The optimiser's state and the gradient are shared out (P_os+g): twice the parameters are sent.
+    """The optimiser's state and the gradient are shared out (P_os+g).
+
+    As much is sent as by an all-reduce, and more with several micro-batches: each one's gradient is
+    reduce-scattered by itself, since what isn't a device's own doesn't stay.
 
     Source:
         Rajbhandari et al., "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models",

@@ -6,7 +6,9 @@ from simbench.parallel.sharding import Sharding
 
 
 class Zero3(Sharding):
-    """All is shared out (P_os+g+p): parameters are gathered for each pass, so thrice as much is sent.
+    """All is shared out (P_os+g+p): parameters are gathered for each pass.
+
+    So half as much again is sent as by an all-reduce, and more with several micro-batches.
 
     Source:
         Rajbhandari et al., "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models",
