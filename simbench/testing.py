@@ -16,7 +16,7 @@ import torch
 from hypothesis import strategies as st
 from simpy.events import Event
 
-from simbench import condition_laws
+from simbench import condition_laws, parallel_laws
 from simbench.clock import Clock
 from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitter import Jitter
@@ -40,6 +40,7 @@ from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.operations import Bench, Gradient, Initial, Step
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.optimizers.sgd import SGD
+from simbench.learning.split_gradient import Layout
 from simbench.learning.task import Task
 from simbench.network import collective_laws
 from simbench.network.collective import Collective
@@ -50,6 +51,8 @@ from simbench.network.topologies.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Network, Topology
 from simbench.network.transport import Transport
+from simbench.parallel.pipeline import Pipeline
+from simbench.parallel.sharding import Sharding
 from simbench.scenario import Scenario, Stop
 from simbench.seeds import generator
 from simbench.simulation import NoNumbersError, Outcome, Simulation, simulate
@@ -195,6 +198,21 @@ def _transported(transport: Transport, rate_bps: int) -> list[tuple[int, int]]:
 def check_condition(condition: Condition) -> None:
     """Check that nothing is lost, that runs end, and that all strategies meet the same."""
     condition_laws.check_condition(condition)
+
+
+def check_pipeline(pipeline: Pipeline) -> None:
+    """Check that each stage does all of its work once, and loses no more time than GPipe's."""
+    parallel_laws.check_pipeline(pipeline)
+
+
+def check_sharding(sharding: Sharding) -> None:
+    """Check that devices together keep everything, and each no more the more they are."""
+    parallel_laws.check_sharding(sharding)
+
+
+def check_split(model: Model, data: Dataset, layout: Layout, dtype: str = "float64") -> None:
+    """Check that loss and gradient of ``model``, computed in parts, are those of the whole."""
+    parallel_laws.check_split(model, data, layout, dtype)
 
 
 def check_model(model: Model, data: Dataset) -> None:

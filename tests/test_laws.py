@@ -72,6 +72,16 @@ def test_condition(condition):
     testing.check_condition(condition)
 
 
+@pytest.mark.parametrize("pipeline", every("parallel.pipeline"))
+def test_pipeline(pipeline):
+    testing.check_pipeline(pipeline)
+
+
+@pytest.mark.parametrize("sharding", every("parallel.sharding"))
+def test_sharding(sharding):
+    testing.check_sharding(sharding)
+
+
 def data_for(model):
     package, base = CHOICES["task.data"]
     return next(d() for d in discover(package, base).values() if d.yields == model.takes)
