@@ -5,16 +5,16 @@ from collections.abc import Sequence
 
 from simbench.cluster.cluster import Cluster
 from simbench.learning.split_costs import LinkCost, link_costs
-from simbench.learning.split_gradient import Layout
+from simbench.learning.split_gradient import Partition
 from simbench.learning.task import Task
 from simbench.parallel.group import Chunk, Group
 from simbench.parallel.parallel import Parallel
 from simbench.spec import misfit
 
 
-def layout_of(parallel: Parallel) -> Layout:
+def partition_of(parallel: Parallel) -> Partition:
     """Return how ``parallel`` splits a gradient."""
-    return Layout(
+    return Partition(
         stages=parallel.num_stages,
         chunks=parallel.num_chunks,
         tensor=parallel.tensor,
@@ -31,7 +31,7 @@ def group_of(parallel: Parallel, task: Task) -> Group:
         ValidationError: the model or the batch can't be split so; made by ``spec.misfit``, with the
             key of ``parallel``.
     """
-    count, size = parallel.num_microbatches, task.batch_size
+    count, size = parallel.num_microbatches, task.samples_per_step
     if size % count:
         of_pipeline = parallel.pipeline is not None
         raise misfit(
@@ -44,9 +44,13 @@ def group_of(parallel: Parallel, task: Task) -> Group:
         _chunk([cost for cost in costs if cost.chunk == index], parallel.tensor, entry_bytes)
         for index in range(parallel.num_chunks)
     ]
-    # Each entry stands once in the model, and in as many chunks as have it.
+    # What the first and the last part both have is one thing where they are on one device.
     held = sum(sum(cost.part_entries) for cost in link_costs(task, parallel.num_chunks, 1))
-    return Group(parallel, chunks, size, (held - task.num_parameters) * entry_bytes)
+    tied_bytes = (held - task.num_parameters) * entry_bytes
+    if parallel.num_stages == 1:
+        only = chunks[0]
+        chunks = [only._replace(parameter_bytes=only.parameter_bytes - tied_bytes)]
+    return Group(parallel, chunks, size, tied_bytes)
 
 
 def _chunk(costs: Sequence[LinkCost], tensor: int, entry_bytes: int) -> Chunk:
@@ -66,10 +70,11 @@ def _chunk(costs: Sequence[LinkCost], tensor: int, entry_bytes: int) -> Chunk:
 class StepTimes:
     """How long the gradients of one run take: of a machine alone, or of a group of such."""
 
-    def __init__(self, cluster: Cluster, flops: int, seed: int, group: Group | None) -> None:
-        """Price steps of ``flops`` on the nodes of ``cluster``, each of which is a ``group``."""
+    def __init__(self, cluster: Cluster, task: Task, seed: int, group: Group | None) -> None:
+        """Price steps of ``task`` on the nodes of ``cluster``, each of which is a ``group``."""
         self._cluster = cluster
-        self._flops = flops
+        self._flops = task.step_flops
+        self._overlap = task.overlap
         self._seed = seed
         self._group = group
 
@@ -88,7 +93,7 @@ class StepTimes:
         """
         if self._group is not None and self._group.adds_up:
             return 0.0
-        return self._cluster.machine_of(rank).backward_share
+        return self._cluster.machine_of(rank).backward_share * self._overlap
 
     def _together(self, rank: int, whole_ns: int) -> int:
         """Return the time of what one device alone would need ``whole_ns`` for."""

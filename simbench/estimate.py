@@ -1,6 +1,7 @@
 """What a run will take, told before it starts: gradients, time, disk."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from simbench.execution.executor import Executor
@@ -9,6 +10,7 @@ from simbench.execution.values import Graph
 from simbench.learning.operations import Bench
 from simbench.learning.training import Training
 from simbench.scenario import Scenario
+from simbench.search import candidates
 from simbench.simulation import Simulation, fingerprint_text, simulation_on
 
 _SAMPLED_VERSIONS = 10
@@ -41,37 +43,58 @@ class Estimate:
 
 def estimate(scenario: Scenario, executor: Executor, memo: Memo) -> Estimate:
     """Return what ``scenario`` will take on ``executor`` with what ``memo`` knows."""
-    gradients = known = messages = 0
-    for strategy in scenario.strategies:
-        for seed in scenario.seeds:
-            simulation = simulation_on(executor, scenario, strategy, seed, memo=memo)
-            computed, not_computed, sent = _expect(simulation, memo)
-            gradients, known, messages = gradients + computed, known + not_computed, messages + sent
+    known = messages = 0
+    # What trains the same at several points is trained once, as far as the furthest goes.
+    furthest: dict[tuple[str, int, bytes], int] = {}
+    for played, strategy, seed, is_compared in _simulated(scenario):
+        simulation = simulation_on(executor, played, strategy, seed, memo=memo)
+        key, computed, not_computed, sent = _expect(simulation, memo)
+        course = strategy, seed, key
+        again = min(computed, furthest.get(course, 0))
+        furthest[course] = max(computed, furthest.get(course, 0))
+        known += not_computed + again
+        messages += sent if is_compared else 0
     executor.cancel()
-    each_s = _gradient_s(scenario, executor) if gradients else 0.0
+    gradients = sum(furthest.values())
+    each_s = _gradient_s(scenario.points[0].scenario, executor) if gradients else 0.0
     return Estimate(
         gradients, known, gradients * each_s / executor.width, messages * _BYTES_PER_MESSAGE
     )
 
 
-def _expect(simulation: Simulation, memo: Memo) -> tuple[int, int, int]:
-    """Return gradients to compute, gradients known and messages, at most."""
-    stop, batch = simulation.scenario.stop, simulation.scenario.task.batch_size
+def _simulated(scenario: Scenario) -> Iterator[tuple[Scenario, str, int, bool]]:
+    """Yield every scenario, strategy and seed that a run goes through; and if it is compared."""
+    for each in candidates(scenario):
+        yield each.scenario, each.strategy, each.seed, False
+    for point in scenario.points:
+        for strategy in scenario.strategies:
+            for seed in scenario.seeds:
+                yield point.scenario, strategy, seed, True
+
+
+def _expect(simulation: Simulation, memo: Memo) -> tuple[bytes, int, int, int]:
+    """Return what is trained, by a key; gradients to compute, gradients known and messages.
+
+    The numbers are the most that there can be.
+    """
+    stop, batch = simulation.scenario.stop, simulation.scenario.task.samples_per_step
     sampled = samples = progress = 0
+    course = b""
     first_unknown = None
     while simulation.versions or simulation.advance():
         version = simulation.versions.popleft()
         progress, samples = version.progress, simulation.samples(version.progress)
         found = memo.get(version.recipe.key) if first_unknown is None else None
         if found is not None and stop.loss is not None and found["loss"] <= stop.loss:
-            return 0, samples // batch, version.num_messages
+            return course, 0, samples // batch, version.num_messages
         if found is None:
             first_unknown = version
+            course = version.recipe.key
             sampled += 1
             if sampled > _SAMPLED_VERSIONS:
                 break
     if first_unknown is None:
-        return 0, samples // batch, len(simulation.world.messages)
+        return course, 0, samples // batch, len(simulation.world.messages)
     # Shares of the budgets that are used up; the first to be used up ends the run.
     now_ns = max(1, simulation.clock.now_ns)
     used = [
@@ -80,7 +103,8 @@ def _expect(simulation: Simulation, memo: Memo) -> tuple[int, int, int]:
         progress / stop.updates if stop.updates else 0,
     ]
     whole = max(1.0, 1 / max(*used, 1e-9)) if simulation.ended_by is None else 1.0
-    return round(samples / batch * whole), 0, round(len(simulation.world.messages) * whole)
+    sent = round(len(simulation.world.messages) * whole)
+    return course, round(samples / batch * whole), 0, sent
 
 
 def _gradient_s(scenario: Scenario, executor: Executor) -> float:
@@ -91,8 +115,9 @@ def _gradient_s(scenario: Scenario, executor: Executor) -> float:
         scenario.cluster.nodes,
         executor.device,
         fingerprint_text(executor),
+        scenario.shard_weights,
     )
-    training = Training(Graph(), bench, scenario.task.optimizer, layout=scenario.layout)
+    training = Training(Graph(), bench, scenario.task.optimizer, partition=scenario.partition)
     initial, _ = training.initial(0)
     begun_s = 0.0
     for step in range(2):

@@ -10,11 +10,11 @@ from simbench.learning.dataset import Dataset
 from simbench.learning.model import Model
 from simbench.learning.operations import Bench
 from simbench.learning.optimizers.sgd import SGD
-from simbench.learning.split_gradient import Layout
+from simbench.learning.split_gradient import Partition
 from simbench.learning.task import Task
 from simbench.learning.training import Training
 from simbench.parallel.pipeline import Pipeline, Work
-from simbench.parallel.sharding import Sharding
+from simbench.parallel.sharding import StateSharding
 from simbench.parallel.timetable import timetable
 
 
@@ -37,7 +37,7 @@ def check_pipeline(pipeline: Pipeline) -> None:
     assert max(table.most_in_flight) <= m * v, "nothing goes forward twice"
 
 
-def check_sharding(sharding: Sharding) -> None:
+def check_state_sharding(sharding: StateSharding) -> None:
     """Check that nothing is lost of what devices keep, and that more of them keep no more each."""
     num_bytes = 4_000
     kept = []
@@ -48,16 +48,16 @@ def check_sharding(sharding: Sharding) -> None:
     assert 4 * num_bytes >= kept[0] >= kept[1] >= kept[2], "more devices must not keep more each"
 
 
-def check_split(model: Model, data: Dataset, layout: Layout, dtype: str = "float64") -> None:
+def check_split(model: Model, data: Dataset, partition: Partition, dtype: str = "float64") -> None:
     """Check that loss and gradient of ``model``, computed in parts, are those of the whole.
 
     They agree within 1e-5 in float32 and 1e-12 in float64, and aren't the same operation.
     """
-    size = 2 * layout.microbatches
+    size = 2 * partition.microbatches
     task = Task.model_validate({"model": model, "data": data, "batch_size": size, "dtype": dtype})
     bench = Bench(task, seed=0, num_shards=2, device="cpu", fingerprint="")
     graph, executor = Graph(), ThreadExecutor(2)
-    whole, split = Training(graph, bench, SGD()), Training(graph, bench, SGD(), layout=layout)
+    whole, split = Training(graph, bench, SGD()), Training(graph, bench, SGD(), partition=partition)
     start, _ = whole.initial(0)
     wholes = [whole.gradient(start, 1, 3), whole.loss(start, 1, 3)]
     parts = [split.gradient(start, 1, 3), split.loss(start, 1, 3)]

@@ -50,9 +50,23 @@ class StrategyPlan(NamedTuple):
 
 
 def plan(
-    scenario: Scenario, strategy: str, seed: int, memo: Memo, fingerprint: str
+    scenario: Scenario,
+    strategy: str,
+    seed: int,
+    memo: Memo,
+    fingerprint: str,
+    planned: set[bytes] | None = None,
 ) -> StrategyPlan:
     """Run the clock of ``strategy`` to the budget of ``scenario``.
+
+    Args:
+        scenario: one point of a sweep, if there is one.
+        strategy: the name of one of its strategies.
+        seed: one of its seeds, or another.
+        memo: the losses that are known.
+        fingerprint: of the machine that would train.
+        planned: the keys of losses that earlier points will have made known; those of this one are
+            added.
 
     Raises:
         NoNumbersError: the strategy looks at numbers to decide what it does.
@@ -60,12 +74,15 @@ def plan(
     simulation = Simulation(scenario, strategy, seed, fingerprint=fingerprint)
     counted: Counter[bool] = Counter()
     seen: set[bytes] = set()
-    known = True
+    known, losses = True, set() if planned is None else planned
+    mine: set[bytes] = set()
     while True:
         while simulation.versions:
             version = simulation.versions.popleft()
+            key = version.recipe.key
+            mine.add(key)
             # The first unknown loss wants everything that came before it.
-            if known and memo.get(version.recipe.key) is None:
+            if known and key not in losses and memo.get(key) is None:
                 known = False
                 counted[False], counted[True] = counted[True], 0
             for each in in_order([version.recipe], lambda recipe: recipe.key not in seen):
@@ -73,6 +90,7 @@ def plan(
                 counted[known] += each.operation.name == "gradient"
         if not simulation.advance():
             break
+    losses |= mine
     simulation.finish_instant(simulation.end_ns)
     return _sum_up(simulation, counted)
 
@@ -97,7 +115,7 @@ def _sum_up(simulation: Simulation, counted: Counter[bool]) -> StrategyPlan:
         simulation.who_waits() if simulation.ended_by == "stuck" else None,
         simulation.end_ns,
         samples,
-        end_ns / 1e9 * workers * scenario.task.batch_size / samples if samples else None,
+        end_ns / 1e9 * workers * scenario.task.samples_per_step / samples if samples else None,
         samples / (end_ns / 1e9),
         sum(message.num_bytes for message in messages) / samples if samples else None,
         share("compute"),

@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -31,6 +31,8 @@ class Evaluation(NamedTuple):
     payload_bytes: int
     """Bytes handed to the network by all nodes until then."""
     loss: float
+    accuracy: float | None = None
+    """Share of the held-out targets that are told right; None where the model tells none."""
 
 
 class Update(NamedTuple):
@@ -72,7 +74,7 @@ class Message(NamedTuple):
     num_bytes: int
     sent_ns: int
     arrived_ns: int | None
-    """None where the run ended first."""
+    """None where the run ended first, or an end left and it was dropped."""
 
 
 class Happening(NamedTuple):
@@ -82,16 +84,35 @@ class Happening(NamedTuple):
     seed: int
     time_ns: int
     kind: str
-    """The ``kind`` of the condition, or ``transfer`` for a message that was cut and sent again."""
+    """The ``kind`` of the condition, ``transfer`` for a message that was cut and sent again, or
+    ``membership`` for what a policy made of it."""
     subject: str
     """``node 3``, ``3 - switch`` (a cable), ``3 -> switch`` (one direction), ``3 -> 0``
     (a transfer, from node to node)."""
     what: str
-    """``down``, ``up``, a rate; of a transfer ``cut`` or ``again``."""
+    """``down``, ``up``, a rate; of a transfer ``cut`` or ``again``; of a member ``left``,
+    ``joined`` or ``restored``, and of a message from or to one that left ``dropped``."""
     lost_ns: int | None
     """Of a node that goes down: how long it had worked on what it begins anew."""
     resent_bytes: int | None
     """Of a transfer that sets out again: what had come through and is sent once more."""
+
+
+class Trial(NamedTuple):
+    """One candidate of the search before the comparison, tried by itself."""
+
+    strategy: str
+    seed: int
+    learning_rate: float
+    settings: str
+    """Keys of the strategy and what they were set to, as YAML."""
+    stopped_by: str
+    end_ns: int
+    time_to_target_ns: int | None
+    """None where the target wasn't reached."""
+    loss: float
+    """The last one, at ``end_ns``; not a number where the run diverged."""
+    chosen: bool
 
 
 TABLES: dict[str, type[tuple[Any, ...]]] = {
@@ -100,11 +121,19 @@ TABLES: dict[str, type[tuple[Any, ...]]] = {
     "spans": Span,
     "messages": Message,
     "events": Happening,
+    "tuning": Trial,
 }
-ONLY_WHEN_ANY = ("events",)
+ONLY_WHEN_ANY = ("events", "tuning")
 """Tables whose file isn't there when they are empty."""
 
-_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), int | None: pa.int64()}
+_ARROW = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    int | None: pa.int64(),
+    float | None: pa.float64(),
+}
 
 
 def schema(row: type[tuple[Any, ...]]) -> pa.Schema:
@@ -112,11 +141,29 @@ def schema(row: type[tuple[Any, ...]]) -> pa.Schema:
     return pa.schema([(name, _ARROW[kind]) for name, kind in row.__annotations__.items()])
 
 
+def arrow(name: str, rows: Sequence[tuple[Any, ...]], labels: Mapping[str, str]) -> pa.Table:
+    """Return the rows of one table as columns, behind a column for each axis of a sweep.
+
+    Args:
+        name: which table.
+        rows: of its type.
+        labels: where on each axis they belong; empty without a sweep.
+    """
+    fields = schema(TABLES[name])
+    columns = list(zip(*rows, strict=True)) or [()] * len(fields)
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, fields, strict=True)]
+    axes = [(axis, pa.string()) for axis in labels]
+    where = [pa.repeat(pa.scalar(label, pa.string()), len(rows)) for label in labels.values()]
+    return pa.table([*where, *arrays], schema=pa.schema([*axes, *fields]))
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """One run's records: ``results/<scenario>/<run-id>/``."""
 
     path: Path
+    point: Mapping[str, str] = field(default_factory=dict)
+    """Where a sweep is looked at alone, as if it were a run of its own; by default all of it."""
 
     @property
     def exists(self) -> bool:
@@ -126,14 +173,15 @@ class RunFolder:
     def write(
         self,
         scenario_yaml: str,
-        rows: Mapping[str, Sequence[tuple[Any, ...]]],
+        rows: Mapping[str, Sequence[tuple[Any, ...]] | pa.Table],
         summary: Mapping[str, Any],
         provenance: Mapping[str, Any],
         files: Mapping[str, Path] = MappingProxyType({}),
     ) -> None:
         """Write everything or nothing; a whole folder that was there before is replaced.
 
-        ``files`` are those that the scenario names, by their places in the folder.
+        ``rows`` are those of each table, or already columns. ``files`` are those that the scenario
+        names, by their places in the folder.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self.path.parent))
@@ -143,16 +191,11 @@ class RunFolder:
             for place, file in files.items():
                 (temporary / place).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, temporary / place)
-            for name, row in TABLES.items():
-                if name in ONLY_WHEN_ANY and not rows[name]:
-                    continue
-                columns = list(zip(*rows[name], strict=True)) or [()] * len(schema(row))
-                arrays = [pa.array(c, f.type) for c, f in zip(columns, schema(row), strict=True)]
-                pq.write_table(
-                    pa.table(arrays, schema=schema(row)),
-                    temporary / f"{name}.parquet",
-                    compression="zstd",
-                )
+            for name in TABLES:
+                held = rows[name]
+                table = held if isinstance(held, pa.Table) else arrow(name, held, {})
+                if len(table) or name not in ONLY_WHEN_ANY:
+                    pq.write_table(table, temporary / f"{name}.parquet", compression="zstd")
             _write_json(temporary / "summary.json", summary)
             _write_json(temporary / "provenance.json", provenance)
             _put_in_place(temporary, self.path)
@@ -164,22 +207,60 @@ class RunFolder:
         _put_in_place(self.path, other.path)
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return one table, columns as in its row type; integers that may be missing are Int64."""
+        """Return one table; integers that may be missing are Int64.
+
+        Its columns are the axes of a sweep, unless one point is looked at, and those of its row
+        type.
+        """
         file = self.path / f"{name}.parquet"
+        axes = [] if name == "tuning" else [axis["name"] for axis in self.axes]
         if name in ONLY_WHEN_ANY and not file.exists():
-            table = schema(TABLES[name]).empty_table()
+            table = arrow(name, [], dict.fromkeys(axes, ""))
         else:
-            table = pq.read_table(file)
+            here = [(axis, "=", self.point[axis]) for axis in axes if axis in self.point]
+            table = pq.read_table(file, filters=here or None)
+        table = table.drop_columns([axis for axis in axes if axis in self.point])
+        for column, kind in TABLES[name].__annotations__.items():
+            # A run of before there was such a column.
+            if column not in table.column_names:
+                table = table.append_column(column, pa.nulls(len(table), _ARROW[kind]))
+        columns: list[str] = table.column_names
         optional = [n for n, kind in TABLES[name].__annotations__.items() if kind == int | None]
         # Through pandas, a missing value would turn nanoseconds into rounded floats.
         frame: pd.DataFrame = table.drop_columns(optional).to_pandas()
         for column in optional:
             frame[column] = pd.array(table[column].to_pylist(), dtype="Int64")
-        return frame[list(TABLES[name].__annotations__)]
+        ordered: pd.DataFrame = frame[columns]
+        return ordered
 
     @property
     def summary(self) -> dict[str, Any]:
         """Return ``summary.json``: per strategy and seed, how the run ended."""
+        summary = self._whole_summary()
+        if not self.point:
+            return summary
+        sweep = summary.pop("sweep")
+        facts = next(dict(each) for each in sweep["points"] if each["labels"] == self.point)
+        del facts["labels"]
+        runs = [each for each in summary["runs"] if each["point"] == self.point]
+        return {**summary, **facts, "runs": runs}
+
+    @property
+    def axes(self) -> list[dict[str, Any]]:
+        """Return the axes of the sweep: ``name``, ``labels``, and ``numbers`` where they are some.
+
+        A run without a sweep has none.
+        """
+        axes: list[dict[str, Any]] = self._whole_summary().get("sweep", {}).get("axes", [])
+        return axes
+
+    @property
+    def points(self) -> list["RunFolder"]:
+        """Return the points of the sweep, each as if it were a run of its own."""
+        points = self._whole_summary().get("sweep", {}).get("points", [])
+        return [RunFolder(self.path, each["labels"]) for each in points]
+
+    def _whole_summary(self) -> dict[str, Any]:
         return dict(json.loads((self.path / "summary.json").read_text(encoding="utf-8")))
 
     @property

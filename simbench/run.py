@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 import simbench
 from simbench.devices import group_facts
 from simbench.execution.executor import Executor
 from simbench.execution.memo import Memo
-from simbench.records import TABLES, Evaluation, RunFolder
+from simbench.records import TABLES, Evaluation, RunFolder, arrow
 from simbench.scenario import Scenario
 from simbench.scenario_file import dump
+from simbench.search import candidates, choose
 from simbench.simulation import Outcome, simulate
 from simbench.spec import Packing
 
@@ -29,8 +31,10 @@ class Progress:
     """Where a run is, told after each evaluation."""
 
     runs_done: int
-    """Strategies and seeds that have ended."""
+    """Trials of a search, and strategies and seeds at each point, that have ended."""
     num_runs: int
+    point: str
+    """What is under way: the point of a sweep, or a trial of the search; empty without either."""
     evaluation: Evaluation
     operations_run: Counter[str]
     operations_known: Counter[str]
@@ -60,53 +64,93 @@ def run(
         startup_s: what it took to start the executor, for the provenance.
         progress: called after each evaluation.
     """
-    begun_s = time.perf_counter()
+    begun_s, run_id = time.perf_counter(), scenario.run_id
     before = executor.operations_run.copy()
-    outcomes: list[Outcome] = []
-    num_runs = len(scenario.strategies) * len(scenario.seeds)
+    tasks = [*candidates(scenario)]
+    num_runs = len(tasks) + len(scenario.points) * len(scenario.strategies) * len(scenario.seeds)
+    runs_done, clock_s = 0, 0.0
     known: Counter[str] = Counter()
 
-    def told(evaluation: Evaluation) -> None:
-        ran = executor.operations_run - before
-        progress(Progress(len(outcomes), num_runs, evaluation, ran, known))
+    def play(played: Scenario, strategy: str, seed: int, point: str) -> Outcome:
+        nonlocal runs_done, clock_s
 
-    for strategy in scenario.strategies:
-        for seed in scenario.seeds:
-            outcomes.append(simulate(scenario, strategy, seed, executor, memo, told))
-            known += outcomes[-1].known
+        def told(evaluation: Evaluation) -> None:
+            ran = executor.operations_run - before
+            progress(Progress(runs_done, num_runs, point, evaluation, ran, known))
+
+        outcome = simulate(played, strategy, seed, executor, memo, told)
+        runs_done, clock_s = runs_done + 1, clock_s + outcome.clock_s
+        known.update(outcome.known)
+        return outcome
+
+    trials = [
+        (each, play(each.scenario, each.strategy, each.seed, f"search, {each.text}"))
+        for each in tasks
+    ]
+    found = choose(scenario, [(each, outcome.summary) for each, outcome in trials])
+    scenario = found.scenario
+    runs: list[dict[str, Any]] = []
+    columns: dict[str, list[pa.Table]] = {name: [] for name in TABLES if name != "tuning"}
+    for point in scenario.points:
+        for strategy in scenario.strategies:
+            for seed in scenario.seeds:
+                outcome = play(point.scenario, strategy, seed, point.name)
+                runs.append(({"point": point.labels} if point.labels else {}) | outcome.summary)
+                # As columns the rows of many points fit into memory.
+                for name, tables in columns.items():
+                    tables.append(arrow(name, getattr(outcome, name), point.labels))
     summary = {
         "scenario": scenario.name,
-        "workers": scenario.cluster.nodes,
-        "samples_per_step": scenario.task.batch_size,
-        "target_loss": scenario.stop.loss,
-        "budget_ns": scenario.stop.virtual_time,
-        "runs": [outcome.summary for outcome in outcomes],
+        **_facts(scenario.points[0].scenario),
+        **(_sweep(scenario) if scenario.sweep else {}),
+        **({"tuning": found.summary} if scenario.tune else {}),
+        "runs": runs,
     }
     if scenario.group is not None:
         summary["group"] = group_facts(scenario.group, scenario.cluster, scenario.task)
     provenance = {
-        "run_id": scenario.run_id,
+        "run_id": run_id,
         "simbench": simbench.__version__,
         "commit": _commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "data_sha256": scenario.task.data.content or None,
+        "data_sha256": scenario.points[0].scenario.task.data.content or None,
         "fingerprint": executor.fingerprint,
         "executor": executor.description,
         "cores": os.cpu_count(),
         "startup_s": round(startup_s, 3),
         "wall_s": round(time.perf_counter() - begun_s, 3),
-        "clock_s": round(sum(outcome.clock_s for outcome in outcomes), 3),
+        "clock_s": round(clock_s, 3),
         "operations": {
             "run": dict(sorted((executor.operations_run - before).items())),
             "known": dict(sorted(known.items())),
         },
     }
-    rows = {name: [row for each in outcomes for row in getattr(each, name)] for name in TABLES}
+    rows = {name: pa.concat_tables(tables).combine_chunks() for name, tables in columns.items()}
+    rows["tuning"] = arrow("tuning", found.rows, {})
     packing = Packing()
     folder.write(dump(scenario, packing), rows, summary, provenance, packing.files)
     return folder
+
+
+def _facts(scenario: Scenario) -> dict[str, Any]:
+    """Return what a report says of one point."""
+    return {
+        "workers": scenario.cluster.nodes,
+        "samples_per_step": scenario.task.samples_per_step,
+        "target_loss": scenario.stop.loss,
+        "budget_ns": scenario.stop.virtual_time,
+    }
+
+
+def _sweep(scenario: Scenario) -> dict[str, Any]:
+    axes = [
+        {"name": axis.name, "labels": [*axis.alternatives], "numbers": axis.numbers}
+        for axis in scenario.sweep
+    ]
+    points = [{"labels": each.labels, **_facts(each.scenario)} for each in scenario.points]
+    return {"sweep": {"axes": axes, "points": points}}
 
 
 def differing_tables(one: RunFolder, other: RunFolder) -> list[str]:

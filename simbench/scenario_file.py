@@ -40,7 +40,7 @@ def load(path: Path, sets: Sequence[str] = ()) -> Scenario:
         raise ScenarioError(f"{path}:1: expected a mapping of keys such as 'name' and 'strategies'")
     laid_over = [_lay_over(tree, assignment) for assignment in sets]
     try:
-        return Scenario.model_validate(_plain(tree), context=str(path.parent))
+        scenario = Scenario.model_validate(_plain(tree), context=str(path.parent))
     except ValidationError as error:
         expected: dict[str, list[str]] = {}
         for each in error.errors():
@@ -48,6 +48,8 @@ def load(path: Path, sets: Sequence[str] = ()) -> Scenario:
             expected.setdefault(where, []).append(what)
         messages = [f"{where}: {_either(what)}" for where, what in expected.items()]
         raise ScenarioError("\n".join(messages)) from None
+    _check_effect(scenario, laid_over)
+    return scenario
 
 
 def dump(scenario: Scenario, packing: Packing | None = None) -> str:
@@ -121,6 +123,18 @@ def _lay_over(tree: CommentedMap, assignment: str) -> tuple[str, ...]:
     else:
         raise ScenarioError(f"--set {assignment!r}: {'.'.join(keys[:-1])} holds no keys")
     return keys
+
+
+def _check_effect(scenario: Scenario, laid_over: list[tuple[str, ...]]) -> None:
+    """Refuse to set a key that every point of the sweep sets again."""
+    for axis in scenario.sweep:
+        for key in axis.keys:
+            place = tuple(key.split("."))
+            if any(keys[: len(place)] == place for keys in laid_over):
+                raise ScenarioError(
+                    f"--set {key}: has no effect, since axis {axis.name!r} of the sweep sets it; "
+                    "set the sweep, or sweep={} to have none"
+                )
 
 
 def _step_into(inner: Any, key: str, assignment: str, where: str) -> Any:

@@ -8,6 +8,7 @@ None of them needs pytest. ``small_scenarios`` draws random worlds with Hypothes
 """
 
 import itertools
+import math
 from collections.abc import Generator
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from hypothesis import strategies as st
 from simpy.events import Event
 
-from simbench import condition_laws, parallel_laws
+from simbench import compression_laws, condition_laws, parallel_laws, policy_laws
 from simbench.clock import Clock
 from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitter import Jitter
@@ -32,7 +33,8 @@ from simbench.damping import Damping
 from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
 from simbench.learning.aggregator import Aggregate, Aggregator
-from simbench.learning.dataset import Dataset
+from simbench.learning.compressor import Compression
+from simbench.learning.dataset import Dataset, Samples
 from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.fault import Fault
 from simbench.learning.model import Model
@@ -40,8 +42,11 @@ from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.operations import Bench, Gradient, Initial, Step
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.optimizers.sgd import SGD
-from simbench.learning.split_gradient import Layout
+from simbench.learning.schedule import Schedule
+from simbench.learning.sharding import Listing, Sharding
+from simbench.learning.split_gradient import Partition
 from simbench.learning.task import Task
+from simbench.learning.transform import Transform
 from simbench.network import collective_laws
 from simbench.network.collective import Collective
 from simbench.network.fabric import Fabric
@@ -52,7 +57,7 @@ from simbench.network.topologies.star import Star
 from simbench.network.topology import Network, Topology
 from simbench.network.transport import Transport
 from simbench.parallel.pipeline import Pipeline
-from simbench.parallel.sharding import Sharding
+from simbench.parallel.sharding import StateSharding
 from simbench.scenario import Scenario, Stop
 from simbench.seeds import generator
 from simbench.simulation import NoNumbersError, Outcome, Simulation, simulate
@@ -195,6 +200,11 @@ def _transported(transport: Transport, rate_bps: int) -> list[tuple[int, int]]:
     return taken
 
 
+def check_compression(compression: Compression) -> None:
+    """Check that real payloads have the bytes that the clock charges, and that nothing is lost."""
+    compression_laws.check_compression(compression)
+
+
 def check_condition(condition: Condition) -> None:
     """Check that nothing is lost, that runs end, and that all strategies meet the same."""
     condition_laws.check_condition(condition)
@@ -205,14 +215,19 @@ def check_pipeline(pipeline: Pipeline) -> None:
     parallel_laws.check_pipeline(pipeline)
 
 
-def check_sharding(sharding: Sharding) -> None:
+def check_state_sharding(sharding: StateSharding) -> None:
     """Check that devices together keep everything, and each no more the more they are."""
-    parallel_laws.check_sharding(sharding)
+    parallel_laws.check_state_sharding(sharding)
 
 
-def check_split(model: Model, data: Dataset, layout: Layout, dtype: str = "float64") -> None:
+def check_split(model: Model, data: Dataset, partition: Partition, dtype: str = "float64") -> None:
     """Check that loss and gradient of ``model``, computed in parts, are those of the whole."""
-    parallel_laws.check_split(model, data, layout, dtype)
+    parallel_laws.check_split(model, data, partition, dtype)
+
+
+def check_policies(strategy: Strategy) -> None:
+    """Check that ``strategy`` meets failures as each policy says, or refuses it in words."""
+    policy_laws.check_policies(strategy)
 
 
 def check_model(model: Model, data: Dataset) -> None:
@@ -230,7 +245,7 @@ def check_model(model: Model, data: Dataset) -> None:
     direction = torch.randn(start.shape, generator=_dice(2), dtype=start.dtype)
     direction /= direction.norm()
     step = 1e-5
-    batch = bench.place(data.batch(generator(0, "batch", 1, 0), 1, 2, 3, model.length))
+    batch = bench.batch(1, 0)
     measured = (
         _loss(bench, point + step * direction, batch)
         - _loss(bench, point - step * direction, batch)
@@ -239,10 +254,14 @@ def check_model(model: Model, data: Dataset) -> None:
 
 
 def check_dataset(data: Dataset, model: Model) -> None:
-    """Check that batches are pure functions of the draw, of the asked size, from the own shard."""
+    """Check that batches are pure functions of the draw, of the asked size, from the own shard.
+
+    The samples of a dataset that has a number of them are held to its own word on them.
+    """
+    task = Task(model=model, data=data, batch_size=5)
 
     def batch(rank: int, step: int) -> tuple[torch.Tensor, ...]:
-        return data.batch(generator(0, "batch", rank, step), rank, 4, 5, model.length)
+        return task.batch(generator(0, "batch", rank, step), rank, (1,) * 4)
 
     assert all(len(each) == 5 for each in batch(0, 0)), "every tensor has one row per sample"
     assert _equal(batch(1, 2), batch(1, 2)), "the same draw must give the same batch"
@@ -251,6 +270,55 @@ def check_dataset(data: Dataset, model: Model) -> None:
     parts = data.validation(4, model.length)
     assert parts, "there must be held-out data"
     assert all(map(_equal, parts, data.validation(4, model.length))), "held-out data must not vary"
+    if isinstance(data, Samples):
+        _check_samples(data, model.length)
+
+
+def _check_samples(data: Samples, length: int) -> None:
+    count = data.num_samples(length)
+    both = data.take(np.array([count - 1, 0]), length)
+    for index, place in ((count - 1, 0), (0, 1)):
+        alone = data.take(np.array([index]), length)
+        assert _equal(tuple(each[place : place + 1] for each in both), alone), (
+            "a sample must be the same in any company"
+        )
+    if data.has_labels:
+        labels = data.labels(length)
+        assert labels.shape == (count,), "every sample has a label"
+        assert np.issubdtype(labels.dtype, np.integer), "labels are whole numbers"
+
+
+def check_sharding(sharding: Sharding) -> None:
+    """Check that shards share no sample, leave none out, and are as large as they should be."""
+    draw = generator(0, "law", 0, 0)
+    for num_samples, num_labels, reach in ((1000, 10, 0), (97, 2, 0), (500, 3, 7)):
+        labels = draw.integers(0, num_labels, num_samples)
+        listing = Listing(num_samples, reach, labels if sharding.needs_labels else None)
+        for weights in ((1, 1, 1, 1), (1,), (5, 1, 2)):
+            shards = [list(shard) for shard in sharding.split(listing, weights)]
+            again = [list(shard) for shard in sharding.split(listing, weights)]
+            assert shards == again, "the same question must have the same shards"
+            _check_shards(shards, listing, weights)
+
+
+def _check_shards(shards: list[list[int]], listing: Listing, weights: tuple[int, ...]) -> None:
+    apart = listing.reach + 1
+    given = [
+        (index + offset, rank)
+        for rank, s in enumerate(shards)
+        for index in s
+        for offset in range(apart)
+    ]
+    owners: dict[int, int] = {}
+    for place, rank in given:
+        assert owners.setdefault(place, rank) == rank, "no two nodes may share anything"
+    # What a reaching sample covers that no other may begin in can be left over at each border.
+    total = listing.num_samples + listing.reach
+    assert set(owners) <= set(range(total)), "there is no such sample"
+    assert len(owners) >= total - listing.reach * (1 + len(weights)), "samples are left out"
+    for rank, weight in enumerate(weights):
+        size = sum(owner == rank for owner in owners.values())
+        assert abs(size - total * weight / sum(weights)) <= 1 + 2 * apart, "a shard of another size"
 
 
 def check_optimizer(optimizer: Optimizer) -> None:
@@ -263,15 +331,55 @@ def check_optimizer(optimizer: Optimizer) -> None:
     assert (once[0] @ once[0]) < start @ start, "a small step along -x must shorten x"
     kept = {name: each.clone() for name, each in once[1].items()}
     as_long = [each for each in once[1].values() if each.numel() == start.numel()]
-    assert len(as_long) == optimizer.state_vectors, "it remembers as much as it says"
+    assert len(as_long) == optimizer.memory_vectors, "it remembers as much as it says"
     twice = step(once[0], once[1], once[0])
     assert all(torch.equal(kept[name], each) for name, each in once[1].items()), "state changed"
+    if optimizer.transforms or optimizer.schedule:
+        return
     parameter = torch.nn.Parameter(start.clone())
     plain = optimizer.build([parameter])
     for _ in range(2):
         parameter.grad = parameter.detach().clone()
         plain.step()
     assert torch.equal(twice[0], parameter.detach()), "two steps differ from torch's own two"
+
+
+def check_transform(transform: Transform) -> None:
+    """Check that a transformation is pure, and that its memory is as large as it says."""
+    x, first, second = torch.randn(3, 50, generator=_dice(0))
+
+    def apply(gradient: torch.Tensor, memory: dict[str, torch.Tensor], step: int) -> Any:
+        draw = generator(0, "law", 0, step) if transform.draws else None
+        return transform.apply(gradient, x, memory, draw)
+
+    kept = [x.clone(), first.clone(), second.clone()]
+    once, memory = apply(first, {}, 0)
+    assert once.shape == x.shape, "what comes out is as long as what goes in"
+    assert once.dtype == x.dtype, "and of the same type"
+    assert torch.isfinite(once).all()
+    vectors = [each for each in memory.values() if each.numel() == x.numel()]
+    assert len(vectors) == transform.state_vectors, "it remembers as much as it says"
+    remembered = {name: each.clone() for name, each in memory.items()}
+    twice, _ = apply(second, memory, 1)
+    assert all(map(torch.equal, kept, [x, first, second])), "inputs must not change"
+    assert all(torch.equal(each, memory[name]) for name, each in remembered.items()), (
+        "what it remembered must not change"
+    )
+    assert torch.equal(twice, apply(second, memory, 1)[0]), "the same again must be the same bits"
+    assert torch.equal(once, apply(first, {}, 0)[0]), "nothing may stay with it"
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """Check that factors are finite and not negative, at each of its steps and in any order."""
+    last = 10_000 if schedule.duration is None else schedule.duration
+    steps = sorted({round(last * share / 50) for share in range(51)})
+    for num_workers in (1, 8):
+        factors = [schedule.factor_at(step, num_workers) for step in steps]
+        assert all(math.isfinite(factor) and factor >= 0 for factor in factors), (
+            "a learning rate is a finite number that isn't negative"
+        )
+        again = [schedule.factor_at(step, num_workers) for step in reversed(steps)]
+        assert again == factors[::-1], "a factor depends on the step alone"
 
 
 def check_aggregator(aggregator: Aggregator, num_vectors: int = 7) -> None:

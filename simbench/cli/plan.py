@@ -1,5 +1,6 @@
 """``simbench plan``: the clock plane alone, without training."""
 
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,31 +39,55 @@ def command(
     from simbench.devices import group_facts
     from simbench.execution.identity import fingerprint
     from simbench.plan import plan
+    from simbench.search import candidates
     from simbench.simulation import join_fingerprint
 
     scenario = terminal.read_scenario(scenario_file, sets, seed)
+    points = scenario.points
     if draw is not None:
-        _check_drawing(draw, scenario)
+        _check_drawing(draw, points[0].scenario)
     here = join_fingerprint(fingerprint("cpu"))
-    plans: dict[str, list[StrategyPlan]] = {}
+    planned: defaultdict[tuple[str, int], set[bytes]] = defaultdict(set)
     with (
         terminal.opened_memo(cache) as memo,
         terminal.wrong_requests(),
         err.status("running the clock ..."),
     ):
-        for strategy in scenario.strategies:
-            plans[strategy] = [plan(scenario, strategy, s, memo, here) for s in scenario.seeds]
-    every = [each for seeds in plans.values() for each in seeds]
+        search = [
+            plan(each.scenario, each.strategy, each.seed, memo, here)
+            for each in candidates(scenario)
+        ]
+        plans: list[dict[str, list[StrategyPlan]]] = [
+            {
+                strategy: [
+                    plan(point.scenario, strategy, each, memo, here, planned[strategy, each])
+                    for each in scenario.seeds
+                ]
+                for strategy in scenario.strategies
+            }
+            for point in points
+        ]
+    compared = [each for at in plans for seeds in at.values() for each in seeds]
     if as_json:
-        terminal.print_json([_facts(each) for each in every])
+        labels = [point.labels for point in points for _ in range(len(compared) // len(points))]
+        where = [{"point": each} if each else {} for each in labels]
+        facts = [{**w, **_facts(each)} for w, each in zip(where, compared, strict=True)]
+        terminal.print_json(facts + [{"search": True, **_facts(each)} for each in search])
     else:
-        _print(scenario.name, plans, len(scenario.seeds))
-        if scenario.group is not None:
-            out.print(_of_devices(group_facts(scenario.group, scenario.cluster, scenario.task)))
+        over = len(scenario.seeds)
+        seeds = "1 seed" if over == 1 else f"mean of {over} seeds"
+        out.print(f"{scenario.name}: the clock alone until the budget ends ({seeds})\n")
+        for point, at in zip(points, plans, strict=True):
+            _print(point.name, at)
+            if (group := point.scenario.group) is not None:
+                cluster, task = point.scenario.cluster, point.scenario.task
+                out.print(_of_devices(group_facts(group, cluster, task)))
+        _print_sum(compared, search, len(points))
     if draw is not None:
-        _draw(draw, scenario, {name: seeds[0] for name, seeds in plans.items()})
-        terminal.say(f"drawing: {draw}")
-    stuck = {each.strategy: each.stuck for each in every if each.stuck}
+        _draw(draw, points[0].scenario, {name: seeds[0] for name, seeds in plans[0].items()})
+        which = f" (of {points[0].name})" if points[0].name else ""
+        terminal.say(f"drawing: {draw}{which}")
+    stuck = {each.strategy: each.stuck for each in [*search, *compared] if each.stuck}
     for strategy, waiting in stuck.items():
         terminal.complain(f"{strategy} gets stuck: {waiting}")
     if stuck:
@@ -96,8 +121,8 @@ def _draw(file: Path, scenario: "Scenario", plans: dict[str, "StrategyPlan"]) ->
     file.write_bytes(picture(lambda: draw_map(panels, positions, workers), file.suffix[1:]))
 
 
-def _print(name: str, plans: dict[str, list["StrategyPlan"]], num_seeds: int) -> None:
-    """Print one row per strategy, narrow enough for 80 columns."""
+def _print(point: str, plans: dict[str, list["StrategyPlan"]]) -> None:
+    """Print one row per strategy, narrow enough for 80 columns, below the name of the point."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("strategy", overflow="fold")
     down = any(each.down_share for seeds in plans.values() for each in seeds)
@@ -123,15 +148,21 @@ def _print(name: str, plans: dict[str, list["StrategyPlan"]], num_seeds: int) ->
             f"{mean('mean_staleness_updates'):.2f}",
             f"{mean('gradients'):,.0f}",
         )
-    over = "1 seed" if num_seeds == 1 else f"mean of {num_seeds} seeds"
-    out.print(f"{name}: the clock alone until the budget ends ({over})\n")
+    if point:
+        out.print(f"{point}:")
     out.print(table, soft_wrap=False)
-    every = [each for seeds in plans.values() for each in seeds]
-    known = sum(each.gradients_known for each in every)
-    out.print(
-        f"\n{sum(each.gradients for each in every):,} gradients in all, {known:,} of them known "
-        "already. Staleness counts updates."
-    )
+    out.print()
+
+
+def _print_sum(compared: list["StrategyPlan"], search: list["StrategyPlan"], points: int) -> None:
+    every = [*search, *compared]
+    gradients, known = (sum(getattr(e, n) for e in every) for n in ("gradients", "gradients_known"))
+    whose = " or from another point" if points > 1 else ""
+    out.print(f"{gradients:,} gradients in all, {known:,} of them known already{whose}.")
+    if search:
+        own = sum(each.gradients for each in search)
+        out.print(f"The search tries {len(search)} candidates with {own:,} of them.")
+    out.print("Staleness counts updates.")
 
 
 def _of_devices(facts: dict[str, int | float]) -> str:

@@ -90,16 +90,17 @@ def _started(
     kind: ExecutorKind, scenario: "Scenario", nodes_per_actor: int | None, address: str | None
 ) -> Iterator["Executor"]:
     executor: Executor
+    nodes = max(point.scenario.num_devices for point in scenario.points)
     if kind is ExecutorKind.local:
         from simbench.execution.processes import ProcessExecutor
 
-        executor = ProcessExecutor(scenario.num_devices)
+        executor = ProcessExecutor(nodes)
     else:
         from simbench.ray_cluster.executor import RayExecutor
 
         terminal.say("starting Ray actors ..." if address is None else f"joining {address} ...")
         try:
-            executor = RayExecutor(scenario.num_devices, nodes_per_actor, address)
+            executor = RayExecutor(nodes, nodes_per_actor, address)
         except (ConnectionError, ValueError) as error:  # no cluster, or one of unlike machines
             raise terminal.RequestError(str(error)) from None
     try:
@@ -111,11 +112,15 @@ def _started(
 def _announce(scenario: "Scenario", executor: "Executor", memo: "Memo", startup_s: float) -> None:
     """Say what the run will take, before it does."""
     from simbench.estimate import estimate
+    from simbench.search import candidates
 
     expected = estimate(scenario, executor, memo)
+    points = f"{len(scenario.points)} points x " if scenario.sweep else ""
+    tried = sum(1 for _ in candidates(scenario))
+    search = f", after a search of {tried} candidates" if tried else ""
     terminal.say(
-        f"{scenario.name}: {len(scenario.strategies)} strategies x {len(scenario.seeds)} seeds on "
-        f"{executor.description} (started in {startup_s:.1f} s)\n{expected}"
+        f"{scenario.name}: {points}{len(scenario.strategies)} strategies x {len(scenario.seeds)} "
+        f"seeds{search} on {executor.description} (started in {startup_s:.1f} s)\n{expected}"
     )
 
 
@@ -140,7 +145,9 @@ def _compute(
 @contextmanager
 def _progress_bar() -> Iterator[Any]:
     columns = (
-        TextColumn("{task.fields[strategy]} (seed {task.fields[seed]})", markup=False),
+        TextColumn(
+            "{task.fields[where]}{task.fields[strategy]} (seed {task.fields[seed]})", markup=False
+        ),
         BarColumn(bar_width=12),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         TextColumn("virtual {task.fields[virtual]:.1f} s"),
@@ -150,7 +157,15 @@ def _progress_bar() -> Iterator[Any]:
     )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(
-            "", strategy="", seed="", virtual=0.0, loss=float("nan"), run=0, known=0, total=1
+            "",
+            where="",
+            strategy="",
+            seed="",
+            virtual=0.0,
+            loss=float("nan"),
+            run=0,
+            known=0,
+            total=1,
         )
 
         told_s, begun_s = 0.0, time.perf_counter()
@@ -158,10 +173,11 @@ def _progress_bar() -> Iterator[Any]:
         def told(progress: "RunProgress") -> None:
             nonlocal told_s
             evaluation = progress.evaluation
+            where = f"{progress.point}: " if progress.point else ""
             if not err.is_terminal and time.perf_counter() - told_s > _SECONDS_PER_LINE:
                 told_s = time.perf_counter()
                 terminal.say(
-                    f"{evaluation.strategy} (seed {evaluation.seed}): virtual "
+                    f"{where}{evaluation.strategy} (seed {evaluation.seed}): virtual "
                     f"{evaluation.time_ns / 1e9:.1f} s, real {told_s - begun_s:.0f} s, "
                     f"loss {evaluation.loss:.3f}; "
                     f"{progress.operations_run['gradient']:,} gradients run, "
@@ -171,6 +187,7 @@ def _progress_bar() -> Iterator[Any]:
                 task,
                 total=progress.num_runs,
                 completed=progress.runs_done,
+                where=where,
                 strategy=evaluation.strategy,
                 seed=evaluation.seed,
                 virtual=evaluation.time_ns / 1e9,

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from simbench.execution.identity import source_hash
 from simbench.execution.operation import PureOperation
+from simbench.learning.checkpointing import checkpoint_blocks
 from simbench.learning.model import Batch, Model
+from simbench.learning.operations_step import OptimizerState, step_front
 from simbench.learning.optimizer import Optimizer
+from simbench.learning.privacy import private_gradient
 from simbench.learning.task import Task
 from simbench.learning.vectors import flatten, gradient_of, load
 from simbench.seeds import generator
 from simbench.spec import Spec, dump_by_contents
-
-OptimizerState = dict[str, Tensor]
-"""What torch keeps per parameter, by its own names; empty before the first step."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,17 @@ class Bench:
     num_shards: int
     device: str
     fingerprint: str
+    weights: tuple[int, ...] | None = None
+    """Sizes of the nodes' shards, in proportion; equal if None."""
 
     def identify(self, name: str, *specs: Spec, classes: tuple[type, ...] = (), **more: Any) -> str:
         """Return the identity of an operation that reads ``specs`` and ``more``."""
+        code = [each for spec in specs for each in spec.user_code]
         facts = {
             "name": name,
             "specs": [dump_by_contents(spec) for spec in specs],
             "dtype": self.task.dtype,
-            "source": source_hash(Bench, *map(type, specs), *classes),
+            "source": source_hash(Bench, *map(type, specs), *classes, *code),
             "fingerprint": self.fingerprint,
             **more,
         }
@@ -58,22 +61,33 @@ class Bench:
 
     def batch(self, rank: int, step: int) -> Batch:
         """Return node ``rank``'s batch number ``step``, placed."""
-        task, draw = self.task, generator(self.seed, "batch", rank, step)
-        return self.place(
-            task.data.batch(draw, rank, self.num_shards, task.batch_size, task.model.length)
-        )
+        draw = generator(self.seed, "batch", rank, step)
+        return self.place(self.task.batch(draw, rank, self.shares))
 
-    def identify_batches(self, name: str) -> str:
+    def shard_samples(self, rank: int) -> int:
+        """Return how many samples node ``rank`` has of its own; 1 each where data never end."""
+        sizes = self.task.shard_sizes(self.shares)
+        return 1 if sizes is None else sizes[rank]
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """Sizes of the nodes' shards, in proportion."""
+        return self.weights or (1,) * self.num_shards
+
+    def identify_batches(self, name: str, **more: Any) -> str:
         """Return the identity of an operation on ``batch``."""
         task = self.task
         return self.identify(
             name,
             task.model,
             task.data,
+            *filter(None, [task.sharding]),
             data=task.data.content,
-            batch_size=task.batch_size,
+            batch_size=task.samples_per_step,
             seed=self.seed,
             num_shards=self.num_shards,
+            weights=self.weights,
+            **more,
         )
 
     def module_with(self, vector: Tensor) -> tuple[nn.Module, list[nn.Parameter]]:
@@ -81,21 +95,31 @@ class Bench:
 
         Two threads that shared a module would mix their parameters up.
         """
-        name = (self.task.model, self.task.dtype, self.device)
+        recomputes = self.task.checkpoint_activations
+        name = (self.task.model, self.task.dtype, self.device, recomputes)
         if name not in _OWN.modules:
             module = self.task.model.build().to(self.device, self.task.torch_dtype)
+            if recomputes:
+                checkpoint_blocks(module)
             # Walking the tree of modules costs as much as a layer: once will do.
             _OWN.modules[name] = module, list(module.parameters())
         module, parameters = _OWN.modules[name]
         load(parameters, vector)
         return module, parameters
 
+    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Return the mean loss to train by, in the precision that the task asks for."""
+        if self.task.mixed_precision is None:
+            return self.task.model.loss(module, batch)
+        with torch.autocast(self.device, torch.bfloat16):
+            return self.task.model.loss(module, batch)
+
 
 class _Own(threading.local):
     """What belongs to one thread."""
 
     def __init__(self) -> None:
-        self.modules: dict[tuple[Model, str, str], tuple[nn.Module, list[nn.Parameter]]] = {}
+        self.modules: dict[tuple[Model, str, str, bool], tuple[nn.Module, list[nn.Parameter]]] = {}
         self.optimizers: dict[
             tuple[Optimizer, int], tuple[list[nn.Parameter], torch.optim.Optimizer]
         ] = {}
@@ -134,12 +158,30 @@ class Gradient:
 
     @functools.cached_property
     def identity(self) -> str:
-        return self.bench.identify_batches(self.name)
+        task = self.bench.task
+        return self.bench.identify_batches(
+            self.name,
+            # Checkpointing is left out: it gives the same bits.
+            accumulate=task.accumulate,
+            mixed_precision=task.mixed_precision,
+            privacy=task.privacy and (task.privacy.clip, task.privacy.noise_multiplier),
+        )
 
     def __call__(self, parameters: Tensor, rank: int, step: int) -> Tensor:
+        task, batch = self.bench.task, self.bench.batch(rank, step)
         module, own = self.bench.module_with(parameters)
-        loss = self.bench.task.model.loss(module, self.bench.batch(rank, step))
-        return gradient_of(loss, own)
+        if task.accumulate == 1 and task.privacy is None:
+            return gradient_of(self.bench.loss(module, batch), own)
+        micro_batches = list(
+            zip(*(torch.split(each, task.batch_size) for each in batch), strict=True)
+        )
+        if task.privacy is not None:
+            draw = generator(self.bench.seed, "privacy", rank, step)
+            return private_gradient(task.privacy, self.bench.loss, module, micro_batches, draw)
+        total = torch.zeros_like(parameters)
+        for micro_batch in micro_batches:
+            total += gradient_of(self.bench.loss(module, micro_batch), own)
+        return total / task.accumulate
 
 
 @dataclass(frozen=True)
@@ -170,7 +212,10 @@ class LossNumber(PureOperation):
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a torch optimiser: parameters, its state and a gradient give new ones of both."""
+    """One step of a torch optimiser: parameters, its state and a gradient give new ones of both.
+
+    What stands in front of it has its memory in the same state.
+    """
 
     bench: Bench
     optimizer: Optimizer
@@ -179,10 +224,32 @@ class Step:
 
     @functools.cached_property
     def identity(self) -> str:
-        return self.bench.identify(self.name, self.optimizer)
+        optimizer = self.optimizer
+        more: dict[str, Any] = {"seed": self.bench.seed} if optimizer.draws else {}
+        if optimizer.schedule:
+            more["num_workers"] = self.bench.num_shards
+        parts = (*optimizer.transforms, *optimizer.schedule)
+        return self.bench.identify(
+            self.name, optimizer, classes=tuple(type(part) for part in parts), **more
+        )
 
     def __call__(
         self, parameters: Tensor, state: OptimizerState, gradient: Tensor
+    ) -> tuple[Tensor, OptimizerState]:
+        if not self.optimizer.transforms and not self.optimizer.schedule:
+            return self._step(parameters, state, gradient)
+        front = step_front(
+            self.optimizer, parameters, state, gradient, self.bench.seed, self.bench.num_shards
+        )
+        stepped, own = self._step(parameters, front.state, front.gradient, front.learning_rate)
+        return stepped, own | front.memory
+
+    def _step(
+        self,
+        parameters: Tensor,
+        state: OptimizerState,
+        gradient: Tensor,
+        learning_rate: float | None = None,
     ) -> tuple[Tensor, OptimizerState]:
         # These optimisers work entry by entry, so what they are given may be cut anywhere.
         size = _PIECE if parameters.device.type == "cpu" else len(parameters)
@@ -198,6 +265,11 @@ class Step:
                     name: torch.split(each, size)[number] if each.dim() else each.clone()
                     for name, each in new.items()
                 }
+        if not state:
+            # Some, such as Adagrad, make their first state when they are made.
+            optimizer = self.optimizer.build(pieces)
+        if learning_rate is not None:
+            optimizer.param_groups[0]["lr"] = learning_rate
         optimizer.step()
         parts = [optimizer.state[piece] for piece in pieces]
         # torch keeps None for what a setting turns off, such as SGD's momentum buffer at 0.
@@ -298,7 +370,7 @@ class Paste(PureOperation):
 
 @dataclass(frozen=True)
 class EvaluatePart:
-    """The mean loss on one part of the held-out data, and the number of its samples."""
+    """The mean loss on one part of the held-out data, the number of its samples, the accuracy."""
 
     bench: Bench
     name = "evaluate_part"
@@ -323,12 +395,12 @@ class EvaluatePart:
     def _parts(self) -> tuple[Batch, ...]:
         return _validation(self.bench.task, self.bench.num_shards)
 
-    def __call__(self, parameters: Tensor, part: int) -> tuple[float, int]:
+    def __call__(self, parameters: Tensor, part: int) -> tuple[float, int, float | None]:
         module, _ = self.bench.module_with(parameters)
         batch = self._parts()[part]
         with torch.no_grad():
-            loss = self.bench.task.model.loss(module, self.bench.place(batch))
-        return float(loss), len(batch[0])
+            loss, accuracy = self.bench.task.model.evaluate(module, self.bench.place(batch))
+        return float(loss), len(batch[0]), None if accuracy is None else float(accuracy)
 
 
 @functools.lru_cache(maxsize=4)
@@ -338,7 +410,10 @@ def _validation(task: Task, num_shards: int) -> tuple[Batch, ...]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The loss over all held-out parts, and the SHA-256 of the parameters' bytes."""
+    """Loss and accuracy over all held-out parts, and the SHA-256 of the parameters' bytes.
+
+    The accuracy is None where the model tells none.
+    """
 
     bench: Bench
     name = "evaluation"
@@ -348,8 +423,12 @@ class Evaluation:
     def identity(self) -> str:
         return self.bench.identify(self.name)
 
-    def __call__(self, parameters: Tensor, *parts: tuple[float, int]) -> dict[str, Any]:
-        num_samples = sum(size for _, size in parts)
+    def __call__(
+        self, parameters: Tensor, *parts: tuple[float, int, float | None]
+    ) -> dict[str, Any]:
+        num_samples = sum(size for _, size, _ in parts)
         digest = hashlib.sha256(parameters.cpu().numpy().tobytes()).hexdigest()
-        loss = sum(mean * size for mean, size in parts) / num_samples
-        return {"loss": loss, "parameters_sha256": digest}
+        loss = sum(mean * size for mean, size, _ in parts) / num_samples
+        shares = [share * size for _, size, share in parts if share is not None]
+        accuracy = sum(shares) / num_samples if shares else None
+        return {"loss": loss, "accuracy": accuracy, "parameters_sha256": digest}

@@ -31,11 +31,13 @@ class Split:
 
     def identify(self, operation: Operation) -> str:
         """Return the identity of an ``operation`` on this split."""
-        split = self.chunks, self.tensor, self.microbatches
-        batches = self.bench.identify_batches(operation.name)
         # As Any, which mypy takes for hashable.
         kind: Any = type(operation)
-        return f"{batches} {split} {source_hash(kind)}"
+        return self.bench.identify_batches(
+            operation.name,
+            split=[self.chunks, self.tensor, self.microbatches],
+            source_of_operation=source_hash(kind),
+        )
 
     def part(self, link: int, number: int, own: Tensor) -> tuple[Part, list[nn.Parameter]]:
         """Return this thread's own part with ``own`` as its parameters, and those in order."""
@@ -54,7 +56,7 @@ class Split:
     def microbatch(self, rank: int, step: int, number: int) -> Batch:
         """Return micro-batch ``number`` of node ``rank``'s batch number ``step``, placed."""
         batch = self.bench.batch(rank, step)
-        size = self.bench.task.batch_size // self.microbatches
+        size = self.bench.task.samples_per_step // self.microbatches
         return tuple(each[number * size : (number + 1) * size] for each in batch)
 
     def places(self, link: int, number: int) -> Tensor:

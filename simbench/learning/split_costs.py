@@ -5,9 +5,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from simbench.learning.task import Task, batch_on_meta
+from simbench.learning.model import Batch
+from simbench.learning.task import Task
+from simbench.seeds import generator
 
 
 class LinkCost(NamedTuple):
@@ -38,8 +41,9 @@ def link_costs(task: Task, chunks: int, tensor: int) -> tuple[LinkCost, ...]:
     ]
     if chunks == tensor == 1:
         return (LinkCost(0, entries[0], 1.0, 0),)
-    whole_flops = _flops(lambda: task.model.loss(_built(task), batch_on_meta(task)))
-    costs, x, batch = [], None, batch_on_meta(task)
+    batch = _batch_on_meta(task)
+    whole_flops = _flops(lambda: task.model.loss(_built(task), batch))
+    costs, x = [], None
     for link, sizes in zip(chain, entries, strict=True):
         if x is not None:
             x = x.detach().requires_grad_()
@@ -55,8 +59,17 @@ def _built(task: Task) -> torch.nn.Module:
         return task.model.build().to(task.torch_dtype)
 
 
+def _batch_on_meta(task: Task) -> Batch:
+    """Return a batch of the right shapes and types, without numbers."""
+    batch = task.batch(generator(0, "flops", 0, 0), 0, (1,), task.batch_size)
+    return tuple(
+        each.to("meta", task.torch_dtype if each.is_floating_point() else None) for each in batch
+    )
+
+
 def _flops(forward: Callable[[], Any]) -> int:
     """Return the FLOPs of ``forward`` and of the backward pass of what it returns."""
-    with FlopCounterMode(display=False) as counter:
+    # As ``Task.step_flops`` counts them.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         forward().sum().backward()
     return int(counter.get_total_flops())

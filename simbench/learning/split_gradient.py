@@ -22,7 +22,7 @@ Mix = Callable[[Sequence[Recipe], Sequence[float] | None, int], Recipe]
 """(vectors, weights or None for the mean, home) -> their sum."""
 
 
-class Layout(NamedTuple):
+class Partition(NamedTuple):
     """How a node's devices split a model and a batch."""
 
     stages: int
@@ -38,17 +38,17 @@ class Layout(NamedTuple):
 class SplitGradient:
     """Makes the recipes of one strategy and seed. Nothing is computed here."""
 
-    def __init__(self, graph: Graph, bench: Bench, layout: Layout, mix: Mix) -> None:
+    def __init__(self, graph: Graph, bench: Bench, partition: Partition, mix: Mix) -> None:
         self._graph = graph
-        self._layout = layout
+        self._partition = partition
         self._mix = mix
         task = bench.task
-        split = Split(bench, layout.chunks, layout.tensor, layout.microbatches)
-        self._costs = link_costs(task, layout.chunks, layout.tensor)
+        split = Split(bench, partition.chunks, partition.tensor, partition.microbatches)
+        self._costs = link_costs(task, partition.chunks, partition.tensor)
         self._num_workers = bench.num_shards
         self._entry_bytes = task.torch_dtype.itemsize
         self._vector_bytes = task.vector_bytes
-        self._microbatch_size = task.batch_size // layout.microbatches
+        self._microbatch_size = task.samples_per_step // partition.microbatches
         self._take, self._forward = TakePart(split), PartForward(split)
         self._backward = PartBackward(split)
         self._join = JoinParts(split, task.num_parameters)
@@ -57,7 +57,7 @@ class SplitGradient:
     def gradient(self, parameters: Recipe, rank: int, step: int) -> Recipe:
         """Return the gradient of node ``rank``'s batch number ``step``."""
         found: dict[tuple[int, int], list[Recipe]] = {}
-        for micro in range(self._layout.microbatches):
+        for micro in range(self._partition.microbatches):
             entering = self._entering(parameters, rank, step, micro)
             slope: tuple[Recipe, ...] = ()
             for link in reversed(range(len(self._costs))):
@@ -84,7 +84,7 @@ class SplitGradient:
         """Return the loss of node ``rank``'s batch number ``step``, one number."""
         last = len(self._costs) - 1
         losses = []
-        for micro in range(self._layout.microbatches):
+        for micro in range(self._partition.microbatches):
             entering = self._entering(parameters, rank, step, micro)
             losses.append(self._passed(parameters, entering[last], rank, step, micro, last))
         return self._mix(losses, None, losses[0].home)
@@ -144,8 +144,8 @@ class SplitGradient:
 
     def _home(self, rank: int, micro: int, link: int, k: int) -> int:
         """Return the device of that pass; of device 0, it is the node itself."""
-        layout = self._layout
-        replica = micro * layout.replicas // layout.microbatches
-        stage = self._costs[link].chunk % layout.stages
-        device = (replica * layout.stages + stage) * layout.tensor + k
+        partition = self._partition
+        replica = micro * partition.replicas // partition.microbatches
+        stage = self._costs[link].chunk % partition.stages
+        device = (replica * partition.stages + stage) * partition.tensor + k
         return device * self._num_workers + rank

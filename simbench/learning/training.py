@@ -5,6 +5,7 @@ from typing import Any
 
 from simbench.execution.operation import PureOperation
 from simbench.execution.values import Graph, Operation, Recipe
+from simbench.learning.compressor import Layout
 from simbench.learning.fault import Fault, FaultyNodes
 from simbench.learning.operations import (
     Bench,
@@ -18,9 +19,11 @@ from simbench.learning.operations import (
     Mix,
     Step,
 )
+from simbench.learning.operations_gradient import TransformGradient
+from simbench.learning.operations_step import Forget
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.pieces import Pieces, Sum, Whole
-from simbench.learning.split_gradient import Layout, SplitGradient
+from simbench.learning.split_gradient import Partition, SplitGradient
 
 
 class Training:
@@ -32,22 +35,27 @@ class Training:
         bench: Bench,
         optimizer: Optimizer,
         faults: Sequence[Fault] = (),
-        layout: Layout | None = None,
+        partition: Partition | None = None,
     ) -> None:
-        """Make those of ``bench``; where there is a ``layout``, gradients are split so."""
+        """Make those of ``bench``; where there is a ``partition``, gradients are split so."""
         self.graph = graph
         self.vector_bytes = bench.task.vector_bytes
+        self.layout = Layout(bench.task.shapes, bench.task.torch_dtype, bench.seed)
         self.entry_bytes = bench.task.torch_dtype.itemsize
         self._num_workers = bench.num_shards
         self._initial = Initial(bench)
         self._fresh_state = FreshState()
         self._gradient = Gradient(bench)
+        self._transform = TransformGradient(bench) if bench.task.gradient else None
+        self._forget = Forget()
         self._faulty = FaultyNodes(graph, faults, bench.seed)
         self._loss = Loss(bench)
-        self._split = SplitGradient(graph, bench, layout, self.mix) if layout else None
+        self._split = SplitGradient(graph, bench, partition, self.mix) if partition else None
         self._bench = bench
         self._optimizer = optimizer
         self._steps: dict[Optimizer, Step] = {}
+        self.steps_on_wholes = any(each.needs_whole for each in optimizer.transforms)
+        """Whether the task's optimiser can't step on pieces of a gradient one by one."""
         self._part = EvaluatePart(bench)
         self._evaluation = Evaluation(bench)
         self._items = (Item(0), Item(1))
@@ -59,16 +67,14 @@ class Training:
         return self._vector(self._initial, (), (), home), self.fresh_state(home)
 
     def gradient(self, parameters: Recipe, rank: int, step: int) -> Recipe:
-        """Return the gradient of node ``rank``'s batch number ``step``, or what it says it is."""
-        if self._split is None:
-            gradient = self._vector(self._gradient, (parameters,), (rank, step), rank)
-        else:
-            gradient = self._split.gradient(parameters, rank, step)
-        return self._faulty.distort(gradient, rank, step)
+        """Return the gradient of node ``rank``'s batch number ``step``, as it comes out."""
+        if self._split is not None:
+            return self._split.gradient(parameters, rank, step)
+        return self._vector(self._gradient, (parameters,), (rank, step), rank)
 
     def shard_samples(self, rank: int) -> int:
         """Return how many samples node ``rank`` has of its own."""
-        return self._bench.task.data.shard_samples(rank, self._num_workers)
+        return self._bench.shard_samples(rank)
 
     def loss(self, parameters: Recipe, rank: int, step: int) -> Recipe:
         """Return the loss of node ``rank``'s batch number ``step``, one number."""
@@ -76,8 +82,33 @@ class Training:
             return self._split.loss(parameters, rank, step)
         return self.apply(self._loss, (parameters,), (rank, step), self.entry_bytes, rank)
 
-    def fresh_state(self, home: int) -> Recipe:
-        """Return the state of any optimiser before its first step."""
+    def transformed(
+        self, gradient: Recipe, parameters: Recipe, memory: Recipe | None, rank: int, step: int
+    ) -> tuple[Recipe, Recipe | None]:
+        """Return what ``task.gradient`` makes of a node's gradient, and what it then remembers.
+
+        That is None where nothing is remembered, and so is ``memory`` before the first one. A
+        faulty node says something else in the end.
+        """
+        if self._transform is None:
+            return self._faulty.distort(gradient, rank, step), None
+        before = self.fresh_state(rank) if memory is None else memory
+        both = self.graph.recipe(
+            self._transform, (gradient, parameters, before), (rank, step), home=rank
+        )
+        after = None
+        if any(each.state_vectors for each in self._bench.task.gradient):
+            after = self.graph.recipe(self._items[1], (both,), home=rank)
+        transformed = self._vector(self._items[0], (both,), (), rank)
+        return self._faulty.distort(transformed, rank, step), after
+
+    def fresh_state(self, home: int, after: Recipe | None = None) -> Recipe:
+        """Return the state of any optimiser before its first step.
+
+        After another state, the task's schedule goes on from there.
+        """
+        if after is not None and self._optimizer.schedule:
+            return self.graph.recipe(self._forget, (after,), home=home)
         return self.graph.recipe(self._fresh_state, home=home)
 
     def step(
@@ -97,7 +128,12 @@ class Training:
         both = self.graph.recipe(self._steps[chosen], (parameters, state, gradient), home=home)
         return (
             self._like(parameters, self._items[0], (both,), home),
-            self.graph.recipe(self._items[1], (both,), home=home),
+            self.graph.recipe(
+                self._items[1],
+                (both,),
+                num_bytes=chosen.state_vectors * parameters.num_bytes,
+                home=home,
+            ),
         )
 
     def _step_of_wholes(

@@ -9,12 +9,14 @@ Source:
 """
 
 import copy
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - its usual name
 
+from simbench.learning.model import Batch, cross_entropy
 from simbench.learning.split import InTurn, Link, Part
 
 
@@ -26,12 +28,13 @@ def split_transformer(whole: Any, stages: int, tensor: int) -> list[Link]:
     one link.
 
     Args:
-        whole: of the form of ``learning.models.gpt``; its parameters are copied.
+        whole: a ``learning.transformer.Trunk`` whose scores are products with its embedding.
         stages: up to as many as there are blocks.
         tensor: a divisor of the number of heads.
     """
     num_blocks = len(whole.blocks)
     links: list[Link] = []
+    is_post = whole.blocks[0].shape.norm == "post"
     for chunk in range(stages):
         first, last = (num_blocks * i // stages for i in (chunk, chunk + 1))
         rows: list[Sequence[Part]] = [[_Embedding(whole)]] if chunk == 0 else []
@@ -39,18 +42,15 @@ def split_transformer(whole: Any, stages: int, tensor: int) -> list[Link]:
             if tensor == 1:
                 rows.append([_Layer(whole, index)])
             else:
-                rows.append([_Heads(whole, index, k, tensor) for k in range(tensor)])
-                rows.append([_FeedForward(whole, index, k, tensor) for k in range(tensor)])
+                for sublayer in (_Heads, _FeedForward):
+                    rows.append([sublayer(whole, index, k, tensor) for k in range(tensor)])
+                    rows += [[_Norm(whole, index, sublayer.norm_name)]] if is_post else []
         if chunk == stages - 1:
             rows.append([_Loss(whole)])
         if tensor == 1:
             rows = [[InTurn([part for row in rows for part in row])]]
         links += [Link(chunk, parts) for parts in rows]
     return links
-
-
-Batch = tuple[Tensor, ...]
-"""Tokens (B, T), and those that follow each."""
 
 
 class _Embedding(Part):
@@ -88,86 +88,108 @@ class _Loss(Part):
 
     def forward(self, x: Tensor | None, batch: Batch) -> Tensor:
         logits = self.final_norm(x) @ self.token.weight.T  # (B, T, V)
-        return F.cross_entropy(logits.flatten(0, 1), batch[1].flatten())
+        return cross_entropy(logits, batch[-1])
 
     def slices(self, whole: Any) -> Iterable[Tensor]:
         return [*whole.final_norm.parameters(), whole.token.weight]
 
 
+class _Norm(Part):
+    """The norm behind a sublayer, which needs the whole sum."""
+
+    def __init__(self, whole: Any, index: int, name: str) -> None:
+        super().__init__()
+        self.index, self.name = index, name
+        self.norm = copy.deepcopy(getattr(whole.blocks[index], name))
+
+    def forward(self, x: Tensor | None, batch: Batch) -> Tensor:
+        out: Tensor = self.norm(x)
+        return out
+
+    def slices(self, whole: Any) -> Iterable[Tensor]:
+        return getattr(whole.blocks[self.index], self.name).parameters()  # type: ignore[no-any-return]
+
+
 class _Sublayer(Part):
     """Part k of t of one sublayer; the residual and the bias behind the sum are the first's."""
+
+    norm_name: ClassVar[str]
+    inner_name: ClassVar[str]
+    """A layer of whose outputs a part has its own."""
+    outer_name: ClassVar[str]
+    """A layer of whose inputs a part has its own."""
 
     def __init__(self, whole: Any, index: int, k: int, t: int) -> None:
         super().__init__()
         self.index, self.k, self.t = index, k, t
+        block = whole.blocks[index]
+        own = {self.inner_name, self.outer_name}
+        if block.shape.norm != "post":
+            own.add(self.norm_name)
+        self.block = _copy_without(block, *({name for name, _ in block.named_children()} - own))
+        self.block.shape = replace(block.shape, heads=block.shape.heads // t)
+        inner, outer = getattr(block, self.inner_name), getattr(block, self.outer_name)
+        narrow = nn.Linear(inner.in_features, inner.out_features // t)
+        setattr(self.block, self.inner_name, narrow.to(inner.weight))
+        narrow = nn.Linear(outer.in_features // t, outer.out_features, bias=not k)
+        setattr(self.block, self.outer_name, narrow.to(outer.weight))
 
-    def _columns(self, inner: nn.Linear) -> nn.Linear:
-        """Return a layer like ``inner`` with a t-th of its outputs."""
-        size = inner.out_features // self.t
-        return nn.Linear(inner.in_features, size).to(inner.weight)
+    def forward(self, x: Tensor | None, batch: Batch) -> Tensor:
+        assert x is not None, "the embedding comes first"
+        shape = self.block.shape
+        change = self.change(x if shape.norm == "post" else getattr(self.block, self.norm_name)(x))
+        return x + change if shape.residual and not self.k else change
 
-    def _rows(self, outer: nn.Linear) -> nn.Linear:
-        """Return a layer like ``outer`` with a t-th of its inputs."""
-        size = outer.in_features // self.t
-        return nn.Linear(size, outer.out_features, bias=not self.k).to(outer.weight)
+    @abstractmethod
+    def change(self, x: Tensor) -> Tensor:
+        """Return what the sublayer makes of ``x``."""
 
-    def _slices_of_rows(self, outer: nn.Linear) -> Iterator[Tensor]:
+    @abstractmethod
+    def columns(self, each: Tensor) -> Tensor:
+        """Return the part's own outputs of the inner layer's weight or bias."""
+
+    def slices(self, whole: Any) -> Iterator[Tensor]:
+        block = whole.blocks[self.index]
+        if block.shape.norm != "post":
+            yield from getattr(block, self.norm_name).parameters()
+        for each in getattr(block, self.inner_name).parameters():
+            yield self.columns(each)
+        outer = getattr(block, self.outer_name)
         yield outer.weight.chunk(self.t, dim=1)[self.k]
         if not self.k:
             yield outer.bias
-
-    def _with_residual(self, x: Tensor, change: Tensor) -> Tensor:
-        return change if self.k else x + change
 
 
 class _Heads(_Sublayer):
     """Some heads of a layer's attention."""
 
-    def __init__(self, whole: Any, index: int, k: int, t: int) -> None:
-        super().__init__(whole, index, k, t)
-        block = _copy_without(
-            whole.blocks[index], "feed_forward_norm", "feed_forward_in", "feed_forward_out"
-        )
-        block.heads //= t
-        block.query_key_value = self._columns(block.query_key_value)
-        block.attention_out = self._rows(block.attention_out)
-        self.block = block
+    norm_name = "attention_norm"
+    inner_name = "query_key_value"
+    outer_name = "attention_out"
 
-    def forward(self, x: Tensor | None, batch: Batch) -> Tensor:
-        assert x is not None, "the embedding comes first"
-        return self._with_residual(x, self.block.attend(self.block.attention_norm(x)))
+    def change(self, x: Tensor) -> Tensor:
+        out: Tensor = self.block.attend(x)
+        return out
 
-    def slices(self, whole: Any) -> Iterator[Tensor]:
-        block = whole.blocks[self.index]
-        yield from block.attention_norm.parameters()
-        for each in block.query_key_value.parameters():
-            # Queries, keys and values of all heads, one behind the other.
-            yield each.unflatten(0, (3, -1)).chunk(self.t, dim=1)[self.k].flatten(0, 1)
-        yield from self._slices_of_rows(block.attention_out)
+    def columns(self, each: Tensor) -> Tensor:
+        # Queries, keys and values of all heads, one behind the other.
+        each_kind = each.reshape(3, len(each) // 3, *each.shape[1:])
+        return each_kind.chunk(self.t, dim=1)[self.k].flatten(0, 1)
 
 
 class _FeedForward(_Sublayer):
     """Some of the inner entries of a layer's feed-forward network."""
 
-    def __init__(self, whole: Any, index: int, k: int, t: int) -> None:
-        super().__init__(whole, index, k, t)
-        block = _copy_without(
-            whole.blocks[index], "attention_norm", "query_key_value", "attention_out"
-        )
-        block.feed_forward_in = self._columns(block.feed_forward_in)
-        block.feed_forward_out = self._rows(block.feed_forward_out)
-        self.block = block
+    norm_name = "feed_forward_norm"
+    inner_name = "feed_forward_in"
+    outer_name = "feed_forward_out"
 
-    def forward(self, x: Tensor | None, batch: Batch) -> Tensor:
-        assert x is not None, "the embedding comes first"
-        return self._with_residual(x, self.block.feed_forward(self.block.feed_forward_norm(x)))
+    def change(self, x: Tensor) -> Tensor:
+        out: Tensor = self.block.feed_forward(x)
+        return out
 
-    def slices(self, whole: Any) -> Iterator[Tensor]:
-        block = whole.blocks[self.index]
-        yield from block.feed_forward_norm.parameters()
-        for each in block.feed_forward_in.parameters():
-            yield each.chunk(self.t, dim=0)[self.k]
-        yield from self._slices_of_rows(block.feed_forward_out)
+    def columns(self, each: Tensor) -> Tensor:
+        return each.chunk(self.t, dim=0)[self.k]
 
 
 def _copy_without(module: Any, *names: str) -> Any:

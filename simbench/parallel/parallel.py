@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import PositiveInt, model_validator
 
 from simbench.parallel.pipeline import Pipeline
-from simbench.parallel.sharding import Sharding
+from simbench.parallel.sharding import StateSharding
 from simbench.spec import OneOf, Spec, misfit
 from simbench.units import BitsPerSecond, Nanoseconds
 
@@ -29,7 +29,7 @@ class Parallel(Spec):
     """Stages of the model on devices of their own; by default one has all layers."""
     tensor: PositiveInt = 1
     """Devices that share the heads and the feed-forward network of each layer."""
-    sharding: Annotated[Sharding, OneOf("simbench.parallel.shardings")] | None = None
+    sharding: Annotated[StateSharding, OneOf("simbench.parallel.shardings")] | None = None
     """Groups that share the batch and the state of training; by default there is one."""
     link: InnerLink = InnerLink()
     """What connects these devices."""

@@ -8,7 +8,7 @@ from pydantic import PositiveInt
 from simbench.spec import Spec
 
 
-class Sharding(Spec, ABC):
+class StateSharding(Spec, ABC):
     """A choice of what is shared out among the devices; its fields are the YAML keys.
 
     Each takes its share of the batch. At the end of a step gradients are reduce-scattered, each

@@ -2,14 +2,16 @@
 
 import io
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from simbench.records import RunFolder
 from simbench.spec import Spec, discover
@@ -37,12 +39,27 @@ class ReportFigure(Spec):
         """Return the figure for one run; whatever happened in it, even nothing."""
 
 
+class SweepFigure(ReportFigure):
+    """One figure of the points of a sweep together: a file in ``simbench/report/sweep_figures``."""
+
+    @abstractmethod
+    def suits(self, run: RunFolder) -> bool:
+        """Return whether the axes of the sweep are of the kind that this figure draws."""
+
+
 def report_figures() -> dict[str, ReportFigure]:
     """Return every figure by its kind, in the order of the page."""
-    found: list[tuple[str, ReportFigure]] = [
-        (kind, member())
-        for kind, member in discover("simbench.report.figures", ReportFigure).items()
-    ]
+    return _in_order(discover("simbench.report.figures", ReportFigure))
+
+
+def sweep_figures(run: RunFolder) -> dict[str, ReportFigure]:
+    """Return every figure that suits the axes of a sweep, in the order of the page."""
+    found = _in_order(discover("simbench.report.sweep_figures", SweepFigure))
+    return {kind: figure for kind, figure in found.items() if figure.suits(run)}
+
+
+def _in_order(classes: Mapping[str, type[Any]]) -> dict[str, Any]:
+    found = [(kind, member()) for kind, member in classes.items()]
     return dict(sorted(found, key=lambda pair: (pair[1].order, pair[0])))
 
 
@@ -95,6 +112,21 @@ def _file(drawn: Figure, suffix: str) -> bytes:
     buffer = io.BytesIO()
     drawn.savefig(buffer, format=suffix, dpi=144, metadata=metadata, facecolor="white")
     return buffer.getvalue()
+
+
+def name_ticks(axis: Axis) -> None:
+    """Put plain numbers on a logarithmic axis."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def hide_unused(panels: Sequence[Axes], used: int, columns: int) -> None:
+    """Leave out the last panels of a grid, and let those above them name their axis instead."""
+    for panel in panels[used:]:
+        panel.set_visible(False)
+    for panel in panels[max(0, used - columns) : used]:
+        panel.tick_params(labelbottom=True)
 
 
 def empty(axes: Axes, what: str) -> None:

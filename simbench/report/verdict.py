@@ -12,6 +12,8 @@ from simbench.report.outcomes import Outcome, outcomes
 from simbench.report.quantities import digits, join, show_loss, show_share, show_time
 from simbench.report.reasons import factor, reason
 from simbench.report.shortfalls import failures, machines, stuck
+from simbench.report.sweep_verdict import sweep_verdict
+from simbench.report.tuning import tuning_verdict
 
 _MOST_COMPARED = 2
 _LEVEL = 1.02
@@ -19,7 +21,14 @@ _LEVEL = 1.02
 
 
 def verdict(run: RunFolder) -> list[str]:
-    """Return at most three lines: who reaches the target first, why, and who does not."""
+    """Return who reaches the target first, why, and who does not; in few lines, but for a sweep."""
+    return [
+        *(_verdict(run) if run.point or not run.axes else sweep_verdict(run)),
+        *tuning_verdict(run),
+    ]
+
+
+def _verdict(run: RunFolder) -> list[str]:
     target: float | None = run.summary["target_loss"]
     results = outcomes(run)
     if not results:

@@ -2,6 +2,7 @@
 
 from simbench.records import RunFolder
 from simbench.report.nodes import servers
+from simbench.report.privacy import privacy
 from simbench.report.quantities import join
 
 _VIRTUAL_TIME = (
@@ -19,10 +20,21 @@ _NOT_REACHED = (
     "that arrived, and a median that would need it is not given."
 )
 _PAYLOAD = "Bytes of parameters and gradients handed to the network by all nodes."
+_ACCURACY = "The share of held-out targets, tokens or labels, that the model finds the likeliest."
+_PERPLEXITY = (
+    "exp(loss): among how many tokens, all as likely, one would have to guess to be as surprised."
+)
 _DOWN = (
     "A node that has failed, was taken or hasn't joined yet. It computes nothing and begins anew "
     "what it was computing; transfers that are cut are sent again when both ends are up and there "
     "is a way."
+)
+_MEMBER = (
+    "With a policy that isn't to wait, a worker whose failure was detected has left: nobody waits "
+    "for it, and messages from and to it are dropped. One that is back joins at the next round and "
+    "is sent the state, which takes the time of the transfer; then it is restored. With restart, "
+    "all are restored from the last checkpoint, and do again what came after it. On the timeline a "
+    "cross is where a node left, a triangle where it was restored."
 )
 
 
@@ -42,8 +54,16 @@ def meanings(run: RunFolder) -> dict[str, str]:
             f"{group['step_ns'] / 1e6:,.3g} ms as a rule, {group['bubble_share']:.1%} of their "
             "pipeline's time is bubble, and what they send each other is no payload."
         )
+    for what, meaning in (("accuracy", _ACCURACY), ("perplexity", _PERPLEXITY)):
+        if any(entry.get(f"final_{what}") is not None for entry in run.summary["runs"]):
+            words[what.capitalize()] = meaning
     if any("retries" in entry for entry in run.summary["runs"]):
         words["Down"] = _DOWN
+    if any("left" in entry for entry in run.summary["runs"]):
+        words["Left, joined, restored"] = _MEMBER
+    spent = privacy(run)
+    if spent is not None:
+        words["Privacy"] = spent
     own = {name: sum(rank >= workers for rank in ranks) for name, ranks in servers(run).items()}
     one = [name for name, count in own.items() if count == 1]
     if one:
@@ -60,6 +80,21 @@ def meanings(run: RunFolder) -> dict[str, str]:
             "counted among them in shares of time."
         )
     return words
+
+
+def meanings_of_a_sweep(run: RunFolder) -> dict[str, str]:
+    """Return terms and what they mean on the page of all points."""
+    axes = join([axis["name"] for axis in run.axes])
+    points = len(run.summary["sweep"]["points"])
+    return {
+        "Point": (
+            f"One choice on each axis ({axes}); there are {points}. Every strategy runs at each "
+            "point, with the same seeds and from the same parameters."
+        ),
+        "Virtual time": _VIRTUAL_TIME,
+        "Time to target": _TIME_TO_TARGET,
+        "Not reached within": _NOT_REACHED,
+    }
 
 
 def reading(run: RunFolder) -> str:

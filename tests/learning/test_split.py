@@ -11,34 +11,50 @@ from simbench.learning.models.logistic import Logistic
 from simbench.learning.operations import Bench
 from simbench.learning.operations_split import Split, TakePart
 from simbench.learning.split_costs import link_costs
-from simbench.learning.split_gradient import Layout
+from simbench.learning.split_gradient import Partition
 from simbench.learning.task import Task
 from simbench.testing import check_split
 
 MODEL = GPT(layers=4, width=16, heads=4, context=12)
 DATA = Text(validation_samples=20)
-LAYOUTS = {
-    "a stage for each layer": Layout(4, 4, 1, 1, 3),
-    "unequal stages": Layout(3, 3, 1, 1, 2),
-    "interleaved": Layout(2, 4, 1, 1, 2),
-    "two parts": Layout(1, 1, 2, 1, 1),
-    "a head each": Layout(1, 1, 4, 1, 1),
-    "replicas": Layout(1, 1, 1, 4, 4),
-    "all at once": Layout(2, 2, 2, 2, 4),
+PARTITIONS = {
+    "a stage for each layer": Partition(4, 4, 1, 1, 3),
+    "unequal stages": Partition(3, 3, 1, 1, 2),
+    "interleaved": Partition(2, 4, 1, 1, 2),
+    "two parts": Partition(1, 1, 2, 1, 1),
+    "a head each": Partition(1, 1, 4, 1, 1),
+    "replicas": Partition(1, 1, 1, 4, 4),
+    "all at once": Partition(2, 2, 2, 2, 4),
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-def test_loss_and_gradient_are_those_of_the_whole(layout):
-    check_split(MODEL, DATA, layout)
+@pytest.mark.parametrize("partition", PARTITIONS.values(), ids=PARTITIONS)
+def test_loss_and_gradient_are_those_of_the_whole(partition):
+    check_split(MODEL, DATA, partition)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"positions": "rotary", "norm": "post"},
+        {"positions": "sinusoidal", "norm": "none"},
+        {"residual": False, "vocabulary": 300},
+    ],
+    ids=str,
+)
+def test_every_form_of_the_model_splits(form):
+    model = GPT(layers=2, width=16, heads=4, context=12, **form)
+
+    check_split(model, DATA, PARTITIONS["all at once"])
+    check_split(model, DATA, Partition(2, 2, 1, 1, 2))
 
 
 def test_so_they_are_in_single_precision():
-    check_split(MODEL, DATA, LAYOUTS["all at once"], "float32")
+    check_split(MODEL, DATA, PARTITIONS["all at once"], "float32")
 
 
 def test_any_model_can_share_its_batch():
-    check_split(Logistic(features=5), Classification(samples=90), LAYOUTS["replicas"])
+    check_split(Logistic(features=5), Classification(samples=90), PARTITIONS["replicas"])
 
 
 @pytest.mark.parametrize(("chunks", "tensor"), [(4, 1), (1, 4), (2, 2)])

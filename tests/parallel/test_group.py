@@ -17,7 +17,10 @@ LINK = InnerLink(bandwidth=8 * 10**9, latency=100)
 ZEROS = [Zero1, Zero2, Zero3]
 
 
-def group_of(batch_size=8, chunk=Chunk(1.0, 0, 40, PSI), tied_bytes=0, **keys):
+PLAIN = Chunk(1.0, 0, 40, PSI)
+
+
+def group_of(batch_size=8, chunk=PLAIN, tied_bytes=0, **keys):
     parallel = Parallel(link=LINK, **keys)
     chunks = [chunk._replace(share=chunk.share / parallel.num_chunks)] * parallel.num_chunks
     return Group(parallel, chunks, batch_size, tied_bytes)
@@ -32,9 +35,10 @@ def test_zero_sends_two_or_three_times_the_parameters(kind, volume, devices):
     assert group.traffic.state == volume * PSI * (devices - 1)
     # Each device sends its part of that, one share behind the other.
     sent_ns = volume * PSI * (devices - 1) // devices
-    assert group.step(8 * MS, 0.5).end_ns == 8 * MS // devices + sent_ns + volume * (
-        devices - 1
-    ) * LINK.latency
+    assert (
+        group.step(8 * MS, 0.5).end_ns
+        == 8 * MS // devices + sent_ns + volume * (devices - 1) * LINK.latency
+    )
 
 
 @pytest.mark.parametrize("devices", [4, 64])

@@ -14,6 +14,7 @@ from simbench.learning.datasets.text import Text
 from simbench.learning.models.gpt import GPT
 from simbench.learning.models.logistic import Logistic
 from simbench.learning.optimizers.adamw import AdamW
+from simbench.learning.privacy import Privacy
 from simbench.learning.task import Task
 from simbench.network.topologies.star import Star
 from simbench.parallel.parallel import InnerLink, Parallel
@@ -71,8 +72,16 @@ def refusal(*arguments, **keys):
     return error["loc"], error["msg"]
 
 
-@pytest.mark.parametrize("strategy", [Averaging(), Asynchronous(), AdaComm(period=2)], ids=str)
-@pytest.mark.parametrize("parallel", [PIPELINE, EVERYTHING], ids=["pipeline", "everything"])
+@pytest.mark.parametrize(
+    ("parallel", "strategy"),
+    [
+        (EVERYTHING, Averaging()),
+        (PIPELINE, Averaging(combine="gradients", bucket=20_000)),
+        (PIPELINE, Asynchronous()),
+        (PIPELINE, AdaComm(period=2)),
+    ],
+    ids=["everything", "buckets", "asynchronous", "a loss that is looked at"],
+)
 def test_strategies_learn_what_they_learn_on_whole_devices(parallel, strategy):
     whole, split = run(scenario_of(strategy=strategy)), run(scenario_of(parallel, strategy))
 
@@ -189,6 +198,24 @@ def test_what_cant_be_split_is_refused(parallel, changes, location, message):
     assert refusal(parallel, **changes) == (("parallel", *location), message)
 
 
+@pytest.mark.parametrize("task", [{"privacy": Privacy()}, {"mixed_precision": "bfloat16"}])
+def test_what_parts_cant_do_is_refused(task):
+    changed = TASK.model_copy(update={"dtype": "float32", **task})
+
+    location, message = refusal(PIPELINE, task=changed)
+
+    assert location == ("parallel",)
+    assert message == f"can't split a gradient with task.{next(iter(task))}"
+
+
+def test_what_is_accumulated_is_so_many_more_micro_batches():
+    doubled = TASK.model_copy(update={"batch_size": 4, "accumulate": 2})
+
+    one, other = (run(scenario_of(PIPELINE, task=task)) for task in (TASK, doubled))
+
+    assert [e.loss for e in other.evaluations] == [e.loss for e in one.evaluations]
+
+
 @pytest.mark.parametrize(
     ("keys", "location", "message"),
     [
@@ -219,8 +246,8 @@ def test_what_splits_nothing_is_refused(keys, location, message):
 
 
 def test_a_scenario_without_groups_is_written_as_before():
-    assert "parallel" not in dump(scenario_of())
-    assert "interleaved" in dump(scenario_of(EVERYTHING))
+    assert "parallel:" not in dump(scenario_of())
+    assert "parallel:" in dump(scenario_of(EVERYTHING))
 
 
 def test_a_run_tells_what_its_devices_do(tmp_path):

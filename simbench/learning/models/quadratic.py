@@ -1,6 +1,6 @@
 """A quadratic per node: the model on which theory speaks in closed forms."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -30,7 +30,10 @@ class Quadratic(Model):
     start: float = 1.0
     """First value of every entry of x."""
 
-    takes: ClassVar[str] = "noise"
+    @property
+    def takes(self) -> Literal["noise"]:
+        """Noise, and whose it is."""
+        return "noise"
 
     @property
     def length(self) -> int:
@@ -50,9 +53,8 @@ class Quadratic(Model):
         """Return the mean loss over the samples: each names its node and carries its noise."""
         noise, rank = batch  # (B, dimension), (B,)
         (x,) = module.parameters()
-        nodes = rank.tolist()
-        curvature = x.new_tensor([self.curvature[i % len(self.curvature)] for i in nodes])
-        optimum = x.new_tensor([self.optimum[i % len(self.optimum)] for i in nodes])
+        curvature = x.new_tensor(self.curvature)[rank % len(self.curvature)]  # (B,)
+        optimum = x.new_tensor(self.optimum)[rank % len(self.optimum)]  # (B,)
         factor = torch.logspace(
             0, 1, self.dimension, base=self.condition, dtype=x.dtype, device=x.device
         )

@@ -2,10 +2,10 @@
 
 from typing import ClassVar, Literal
 
-from simbench.parallel.sharding import Sharding
+from simbench.parallel.sharding import StateSharding
 
 
-class Zero1(Sharding):
+class Zero1(StateSharding):
     """The optimiser's state is shared out (P_os). As much is sent as by an all-reduce.
 
     Source:

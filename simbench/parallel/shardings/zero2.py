@@ -2,10 +2,10 @@
 
 from typing import ClassVar, Literal
 
-from simbench.parallel.sharding import Sharding
+from simbench.parallel.sharding import StateSharding
 
 
-class Zero2(Sharding):
+class Zero2(StateSharding):
     """The optimiser's state and the gradient are shared out (P_os+g).
 
     As much is sent as by an all-reduce, and more with several micro-batches: each one's gradient is

@@ -2,10 +2,10 @@
 
 from typing import ClassVar, Literal
 
-from simbench.parallel.sharding import Sharding
+from simbench.parallel.sharding import StateSharding
 
 
-class Zero3(Sharding):
+class Zero3(StateSharding):
     """All is shared out (P_os+g+p): parameters are gathered for each pass.
 
     So half as much again is sent as by an all-reduce, and more with several micro-batches.
