@@ -23,7 +23,7 @@ from simbench.devices import StepTimes
 from simbench.execution.executor import Executor
 from simbench.execution.keeper import KEEP_EVERY_S, Keeper
 from simbench.execution.memo import Memo
-from simbench.execution.values import PENDING, Graph, Recipe, Value, in_order
+from simbench.execution.values import GIVEN, PENDING, Graph, Recipe, Value, in_order
 from simbench.influence import Influence
 from simbench.learning.operations import Bench
 from simbench.learning.privacy import spent
@@ -642,7 +642,7 @@ def _settle(
 
 def _pass_over(recipe: Recipe, passed_over: Counter[str]) -> None:
     """Count what needn't run because the result of ``recipe`` is known."""
-    for each in in_order([recipe], lambda r: r.result is PENDING and not r.passed_over):
+    for each in in_order([recipe], lambda r: r.result is PENDING and not r.passed_over, GIVEN):
         each.passed_over = True
         passed_over[each.operation.name] += 1
 

@@ -59,9 +59,10 @@ class Split:
         size = self.bench.task.samples_per_step // self.microbatches
         return tuple(each[number * size : (number + 1) * size] for each in batch)
 
-    def places(self, link: int, number: int) -> Tensor:
-        """Return where the parameters of a part stand in the flat vector, of int64."""
-        return _places(self.bench.task.model, self.chunks, self.tensor)[link][number]
+    @property
+    def places(self) -> Sequence[Sequence[Tensor]]:
+        """Where the parameters of each link's parts stand in the flat vector, of int64."""
+        return _places(self.bench.task.model, self.chunks, self.tensor)
 
 
 class _Own(threading.local):
@@ -106,7 +107,7 @@ class TakePart:
         return self.split.identify(self)
 
     def __call__(self, parameters: Tensor, link: int, number: int) -> Tensor:
-        return parameters[self.split.places(link, number).to(parameters.device)]
+        return parameters[self.split.places[link][number].to(parameters.device)]
 
 
 @dataclass(frozen=True)
@@ -156,27 +157,3 @@ class PartBackward:
         slopes = torch.autograd.grad(out, wanted, tensors or None, materialize_grads=True)
         of_parameters = torch.cat([each.reshape(-1) for each in slopes[: len(sources)]])
         return of_parameters, *slopes[len(sources) :]
-
-
-@dataclass(frozen=True)
-class JoinParts:
-    """The gradient (n,) whose entries are sums of those of all parts, link by link."""
-
-    split: Split
-    num_parameters: int
-    # As that of a device on its own, which it is counted as.
-    name = "gradient"
-    light = True
-
-    @functools.cached_property
-    def identity(self) -> str:
-        return self.split.identify(self)
-
-    def __call__(self, *gradients: Tensor) -> Tensor:
-        whole = gradients[0].new_zeros(self.num_parameters)
-        task = self.split.bench.task
-        every = _places(task.model, self.split.chunks, self.split.tensor)
-        places = [each for parts in every for each in parts]
-        for where, gradient in zip(places, gradients, strict=True):
-            whole.index_add_(0, where.to(whole.device), gradient)
-        return whole

@@ -4,13 +4,16 @@ What is asked for is the mathematics of every schedule: each micro-batch goes fo
 through all parts, and gradients are summed up. Which of them does it when is the clock's business.
 """
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
 
 from simbench.execution.values import Graph, Recipe
 from simbench.learning.operations import Bench, Item
 from simbench.learning.operations_split import (
-    JoinParts,
     PartBackward,
     PartForward,
     Split,
@@ -35,6 +38,34 @@ class Partition(NamedTuple):
     microbatches: int
 
 
+@dataclass(frozen=True)
+class JoinParts:
+    """The gradient (n,) whose entries are sums of those of all parts, link by link.
+
+    Node ``rank`` and ``step`` only say which: it stands for all that ``SplitGradient`` makes.
+    """
+
+    split: Split
+    num_parameters: int
+    # What a device alone computes is counted by this name.
+    name = "gradient"
+    light = True
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """What the result depends on beside the parameters, rank and step."""
+        return self.split.identify(self)
+
+    def __call__(self, *given: Any) -> Tensor:
+        """Return the sum, given the gradients (k,) of all parts, the rank and the step."""
+        *gradients, _rank, _step = given
+        whole: Tensor = gradients[0].new_zeros(self.num_parameters)
+        places = [each for parts in self.split.places for each in parts]
+        for where, gradient in zip(places, gradients, strict=True):
+            whole.index_add_(0, where.to(whole.device), gradient)
+        return whole
+
+
 class SplitGradient:
     """Makes the recipes of one strategy and seed. Nothing is computed here."""
 
@@ -56,6 +87,17 @@ class SplitGradient:
 
     def gradient(self, parameters: Recipe, rank: int, step: int) -> Recipe:
         """Return the gradient of node ``rank``'s batch number ``step``."""
+        return self._graph.unfolding(
+            self._join,
+            (parameters,),
+            (rank, step),
+            functools.partial(self._gradients, parameters, rank, step),
+            num_bytes=self._vector_bytes,
+            home=rank,
+        )
+
+    def _gradients(self, parameters: Recipe, rank: int, step: int) -> list[Recipe]:
+        """Return the gradients of all parts, link by link: the means over micro-batches."""
         found: dict[tuple[int, int], list[Recipe]] = {}
         for micro in range(self._partition.microbatches):
             entering = self._entering(parameters, rank, step, micro)
@@ -73,12 +115,11 @@ class SplitGradient:
                     if link:
                         of_inputs.append(self._item(1, both, link, k))
                 slope = (self._sum(of_inputs),) if of_inputs else ()
-        means = [
+        return [
             self._mix(found[link, k], None, found[link, k][0].home)
             for link, cost in enumerate(self._costs)
             for k in range(len(cost.part_entries))
         ]
-        return self._graph.recipe(self._join, means, num_bytes=self._vector_bytes, home=rank)
 
     def loss(self, parameters: Recipe, rank: int, step: int) -> Recipe:
         """Return the loss of node ``rank``'s batch number ``step``, one number."""

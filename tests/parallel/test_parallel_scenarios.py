@@ -1,5 +1,7 @@
 """A scenario whose nodes are groups of devices: its records, its memory, what it refuses."""
 
+from collections import Counter
+
 import pytest
 from pydantic import ValidationError
 
@@ -9,6 +11,7 @@ from simbench.cluster.machines.fixed import Fixed
 from simbench.execution.memo import Memo
 from simbench.execution.processes import ProcessExecutor
 from simbench.execution.threads import ThreadExecutor
+from simbench.execution.values import Graph
 from simbench.learning.datasets.classification import Classification
 from simbench.learning.datasets.text import Text
 from simbench.learning.models.gpt import GPT
@@ -23,6 +26,7 @@ from simbench.parallel.pipelines.interleaved import Interleaved
 from simbench.parallel.pipelines.one_forward_one_backward import OneForwardOneBackward
 from simbench.parallel.shardings.zero1 import Zero1
 from simbench.parallel.shardings.zero3 import Zero3
+from simbench.plan import plan
 from simbench.records import RunFolder
 from simbench.run import run as run_whole
 from simbench.scenario import Scenario, Stop
@@ -43,7 +47,7 @@ TASK = Task(
 FAST = InnerLink(bandwidth=10**15, latency=0)
 PIPELINE = Parallel(pipeline=OneForwardOneBackward(stages=2, microbatches=4), link=FAST)
 EVERYTHING = Parallel(
-    pipeline=Interleaved(stages=2, microbatches=4), tensor=2, sharding=Zero3(devices=2), link=FAST
+    pipeline=Interleaved(stages=2, microbatches=2), tensor=2, sharding=Zero3(devices=2), link=FAST
 )
 
 
@@ -88,7 +92,7 @@ def test_strategies_learn_what_they_learn_on_whole_devices(parallel, strategy):
     assert whole.summary["parameters_sha256"] != split.summary["parameters_sha256"]
     losses = [[each.loss for each in outcome.evaluations] for outcome in (whole, split)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-9)
-    assert losses[0][-1] < losses[0][0] - 0.2
+    assert losses[0][-1] < losses[0][0] - 0.1
     # Nodes talk as they did; what their devices tell each other is nobody else's.
     assert split.summary["payload_bytes"] == whole.summary["payload_bytes"]
 
@@ -108,9 +112,29 @@ def test_schedules_are_one_training():
     assert executor.operations_run["part_backward"] == 8 * 4 * 2
 
 
+def test_planning_works_no_pass_out(monkeypatch):
+    """A gradient of many devices is thousands of passes: what the clock needs is its key."""
+    memo, scenario = Memo(None), scenario_of(EVERYTHING)
+    asked, recipe = Counter(), Graph.recipe
+
+    def counted(graph, operation, *rest, **keys):
+        asked[operation.name] += 1
+        return recipe(graph, operation, *rest, **keys)
+
+    monkeypatch.setattr(Graph, "recipe", counted)
+
+    planned = plan(scenario, "only", 0, memo, "")
+
+    assert planned.gradients == 8
+    assert asked["step"] > 0
+    assert not {"take_part", "part_forward", "part_backward"} & asked.keys()
+
+
 def test_stages_may_lie_on_different_actors():
     """One node, so what there is to share out are its devices."""
-    scenario = scenario_of(PIPELINE, cluster=Cluster(nodes=1, machine=Fixed()))
+    scenario = scenario_of(
+        PIPELINE, cluster=Cluster(nodes=1, machine=Fixed()), stop=Stop(updates=1)
+    )
     assert scenario.num_devices == 2
     here = run(scenario)
     executor = ProcessExecutor(scenario.num_devices, 2)
@@ -211,7 +235,8 @@ def test_what_parts_cant_do_is_refused(task):
 def test_what_is_accumulated_is_so_many_more_micro_batches():
     doubled = TASK.model_copy(update={"batch_size": 4, "accumulate": 2})
 
-    one, other = (run(scenario_of(PIPELINE, task=task)) for task in (TASK, doubled))
+    stop = Stop(updates=1)
+    one, other = (run(scenario_of(PIPELINE, task=t, stop=stop)) for t in (TASK, doubled))
 
     assert [e.loss for e in other.evaluations] == [e.loss for e in one.evaluations]
 
