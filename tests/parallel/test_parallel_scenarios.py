@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitters.constant import Constant
 from simbench.cluster.machines.fixed import Fixed
+from simbench.devices import StepTimes
 from simbench.execution.memo import Memo
 from simbench.execution.processes import ProcessExecutor
 from simbench.execution.threads import ThreadExecutor
@@ -140,7 +141,7 @@ def test_stages_may_lie_on_different_actors():
     executor = ProcessExecutor(scenario.num_devices, 2)
     try:
         apart = simulate(scenario, "only", 0, executor, Memo(None))
-        ran = [each[0]["part_forward"] for each in executor._call_all("counts")]
+        ran = [each[0]["part_backward"] for each in executor._call_all("counts")]
     finally:
         executor.close()
 
@@ -165,6 +166,18 @@ def test_a_step_takes_what_its_timetable_says():
     assert sum(step.table.busy_ns) == pytest.approx(90 * MS, abs=16)
     # The tied embedding is summed up over a link that is hardly there.
     assert step.end_ns == pytest.approx(slow_ns + rest_ns / 4, abs=20)
+
+
+@pytest.mark.parametrize(
+    ("parallel", "share"), [(None, 2 / 3), (Parallel(tensor=2), 2 / 3), (PIPELINE, 0)]
+)
+def test_what_is_added_up_comes_out_at_the_end(parallel, share):
+    """No bucket of a gradient is whole before the last micro-batch."""
+    scenario = scenario_of(parallel)
+
+    times = StepTimes(scenario.cluster, TASK, 0, scenario.group)
+
+    assert times.backward_share(0) == share
 
 
 def test_a_machine_need_hold_its_part_alone():
