@@ -129,7 +129,7 @@ def _gradient_s(scenario: Scenario, executor: Executor) -> float:
         fingerprint_text(executor),
         scenario.shard_weights,
     )
-    training = Training(Graph(), bench, scenario.task.optimizer)
+    training = Training(Graph(), bench, scenario.task.optimizer, partition=scenario.partition)
     initial, _ = training.initial(0)
     ranks = [index * workers // executor.width for index in range(executor.width)]
     steps = itertools.count()

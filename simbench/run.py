@@ -15,6 +15,7 @@ import pyarrow as pa
 import torch
 
 import simbench
+from simbench.devices import group_facts
 from simbench.execution.executor import Executor
 from simbench.execution.memo import Memo
 from simbench.execution.memory import peak_resident_bytes
@@ -106,6 +107,8 @@ def run(
         **({"tuning": found.summary} if scenario.tune else {}),
         "runs": runs,
     }
+    if scenario.group is not None:
+        summary["group"] = group_facts(scenario.group, scenario.cluster, scenario.task)
     provenance = {
         "run_id": run_id,
         "simbench": simbench.__version__,

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from simbench.clock import Clock
+from simbench.devices import StepTimes
 from simbench.execution.executor import Executor
 from simbench.execution.keeper import Keeper
 from simbench.execution.memo import Memo
-from simbench.execution.values import PENDING, Graph, Recipe, Value, in_order
+from simbench.execution.values import GIVEN, PENDING, Graph, Recipe, Value, in_order
 from simbench.influence import Influence
 from simbench.learning.operations import Bench
 from simbench.learning.privacy import spent
@@ -134,13 +135,12 @@ class Simulation:
         weights = scenario.shard_weights
         bench = Bench(task, seed, num_workers, device, fingerprint, weights)
         self._bench = bench
-        self._training = Training(self.graph, bench, optimizer, scenario.faults)
+        self._training = Training(self.graph, bench, optimizer, scenario.faults, scenario.partition)
         self._replicas: dict[int, dict[int, Recipe | None]] = {}
         self._pieces: dict[int, dict[int, _Piece]] = {}
         self._batches = [0]
         """Of all nodes together, behind each version."""
-        flops, overlap = task.step_flops, task.overlap
-        self._flops = flops
+        self._step_times = StepTimes(cluster, task, seed, scenario.group)
         self._begun_ns: dict[int, list[int]] = {}
         """When each node began its gradients, where that is to be accounted for."""
         fabric = Fabric(self.clock, scenario.network, self.num_nodes, seed=seed)
@@ -161,8 +161,8 @@ class Simulation:
             num_workers=num_workers,
             server_ranks=self.servers,
             step_ns=self._begin_gradient,
-            usual_step_ns=functools.cache(lambda rank: cluster.usual_step_ns(flops, seed, rank)),
-            backward_share=lambda rank: cluster.machine_of(rank).backward_share * overlap,
+            usual_step_ns=functools.cache(self._step_times.usual),
+            backward_share=self._step_times.backward_share,
             worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
             publish=self._publish,
             observe=observe or self._refuse_to_observe,
@@ -203,7 +203,7 @@ class Simulation:
         """Return the time that node ``rank``'s gradient number ``step`` takes from now on."""
         if self.scenario.task.privacy is not None:
             self._begun_ns.setdefault(rank, []).append(self.clock.now_ns)
-        return self.scenario.cluster.step_ns(self._flops, self.seed, rank, step)
+        return self._step_times.of(rank, step)
 
     def privacy_spent(self, end_ns: int) -> dict[str, Any]:
         """Return what the node that computed most has spent of its samples' privacy by then."""
@@ -654,7 +654,7 @@ def _settle(
 
 def _pass_over(recipe: Recipe, passed_over: Counter[str]) -> None:
     """Count what needn't run because the result of ``recipe`` is known."""
-    for each in in_order([recipe], lambda r: r.result is PENDING and not r.passed_over):
+    for each in in_order([recipe], lambda r: r.result is PENDING and not r.passed_over, GIVEN):
         each.passed_over = True
         passed_over[each.operation.name] += 1
 

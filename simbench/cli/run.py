@@ -118,7 +118,7 @@ def _started(
     kind: ExecutorKind, scenario: "Scenario", nodes_per_actor: int | None, address: str | None
 ) -> Iterator["Executor"]:
     executor: Executor
-    nodes = max(point.scenario.cluster.nodes for point in scenario.points)
+    nodes = max(point.scenario.num_devices for point in scenario.points)
     if kind is ExecutorKind.local:
         from simbench.execution.processes import ProcessExecutor
 

@@ -43,7 +43,7 @@ class Keeper:
             seen.add(each.key)
             found = self._moments.recall(each.key) if each.key in self._kept else None
             if found is None:
-                stack.extend(each.inputs)
+                stack.extend(each.given)
             else:
                 each.settle(found)
         # All else that it held would stay in memory.
