@@ -330,7 +330,8 @@ class Simulation:
             return
         if len(self.servers) > 1:
             assert progress is not None, "each server counts"
-            assert batches is None, "servers that share a model don't know of each other's pushes"
+            # They don't know of each other's pushes.
+            assert batches in (None, per_count), "servers that share a model wait for all"
             self._publish_piece(rank, progress, model.recipe, contributor, staleness)
             return
         batches = per_count if batches is None else batches
