@@ -8,6 +8,7 @@ from typing import Any
 from simpy.events import Event
 
 from simbench.execution.values import Value
+from simbench.learning.aggregator import Aggregate, Aggregator
 from simbench.learning.compressor import Compression, Summable
 from simbench.learning.operations_compression import CountBytes, Decode, Encode, Join, Part, Sign
 from simbench.node import Node
@@ -71,6 +72,27 @@ class Exchange:
             return self.concluded(mean, since)
         payload = yield from self._encoded(compression, given, memory)
         return self.mean((yield node.all_gather(payload, tag or "all_gather", among)), since)
+
+    def aggregate(
+        self, aggregator: Aggregator, vector: Value, since: Value | None = None
+    ) -> Generator[Event, Any, Value]:
+        """Return what ``aggregator`` makes of what all have given, once all have joined.
+
+        A sum is all-reduced: each gives its share, as it knows it from how data are shared out.
+        What is none, or is compressed and has unequal weights, is all-gathered, and each node makes
+        the same of it, as a server would.
+        """
+        node = self._node
+        samples = [node.samples_of(each) for each in node.workers]
+        weights = aggregator.weights(samples)
+        if weights is not None and len(set(weights)) == 1:
+            return (yield from self.all_reduce(vector, since))
+        if weights is not None and self._compression is None:
+            share = len(weights) * weights[node.rank]
+            return (yield node.all_reduce(node.mix(vector, weights=(share,))))  # type: ignore[no-any-return]
+        payloads = yield node.all_gather((yield from self.encode(vector, since)))
+        made = aggregate(node, aggregator, [*map(self.decode, payloads)], samples)
+        return self.concluded(made, since)
 
     def encode(self, vector: Value, since: Value | None = None) -> Generator[Event, Any, Value]:
         """Return what to send to a server, which has to ``decode`` it, or to make a ``mean``."""
@@ -162,3 +184,26 @@ class Exchange:
             memory.residual = self._node.subtract(given, decoded)
         if self._compression.remembers:
             memory.before = before
+
+
+def aggregate(
+    node: Node, aggregator: Aggregator, vectors: Sequence[Value], samples: Sequence[float]
+) -> Value:
+    """Return what ``aggregator`` makes of ``vectors``; it costs no virtual time.
+
+    A sum is made by ``node.mix``, and equal weights are asked for as the mean.
+
+    Args:
+        node: who does it.
+        aggregator: how.
+        vectors: in the order of those whose they are.
+        samples: that each of those has of its own.
+    """
+    weights = aggregator.weights(samples)
+    if weights is None:
+        return node.apply(Aggregate(aggregator), *vectors)
+    if len(set(weights)) == 1:
+        return node.mix(*vectors)
+    # Each by itself, which rounds a piece of a vector as it rounds the whole.
+    scaled = [node.mix(each, weights=(w,)) for each, w in zip(vectors, weights, strict=True)]
+    return node.mix(*scaled, weights=[1.0] * len(scaled))

@@ -104,7 +104,11 @@ class Node:
     @property
     def num_samples(self) -> int:
         """How many samples this worker has of its own; 1 each where data never end."""
-        return self._training.shard_samples(self.rank)
+        return self.samples_of(self.rank)
+
+    def samples_of(self, worker: int) -> int:
+        """Return the ``num_samples`` of a worker, which all know who know how data are shared."""
+        return self._training.shard_samples(worker)
 
     @property
     def entry_bytes(self) -> int:
