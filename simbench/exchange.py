@@ -9,9 +9,9 @@ from simpy.events import Event
 
 from simbench.execution.values import Value
 from simbench.learning.aggregator import Aggregate, Aggregator
-from simbench.learning.compressor import Compression, Summable
+from simbench.learning.compressor import Compression, Layout, Summable
 from simbench.learning.operations_compression import CountBytes, Decode, Encode, Join, Part, Sign
-from simbench.node import Node
+from simbench.node import Node, Own
 
 
 @dataclass
@@ -44,11 +44,38 @@ class Exchange:
         ICML 2019, arXiv:1901.09847, algorithm 2.
     """
 
-    def __init__(self, node: Node, compression: Compression | None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        compression: Compression | None,
+        memory: tuple[Any, ...] = (),
+        *,
+        layout: Layout | None = None,
+        turns: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Begin.
+
+        Args:
+            node: whose it is.
+            compression: how; None sends all as it is.
+            memory: what another exchange had as its ``memory``, to go on from there.
+            layout: of the vectors, by default the model's.
+            turns: the number of its first turn, and from one to the next: draws are named by it.
+        """
         self._node = node
         self._compression = compression
-        self._memories: dict[str, _Memory] = {}
-        self._turns = 0
+        self._layout = layout or node.layout
+        self._first, self._apart = turns
+        self._turns, kept = memory or (0, ())
+        self._memories = {tag: _Memory(own.what, before) for tag, own, before in kept}
+
+    @property
+    def memory(self) -> tuple[Any, ...]:
+        """What it needs to go on, for ``Node.keep``; what hasn't been sent is the node's own."""
+        if self._compression is None:
+            return ()
+        memories = self._memories.items()
+        return self._turns, tuple((tag, Own(m.residual), m.before) for tag, m in memories)
 
     def all_reduce(
         self,
@@ -106,9 +133,8 @@ class Exchange:
         """Return the vector, or the change of it, that somebody's ``payload`` stands for."""
         if self._compression is None:
             return payload
-        layout = self._node.layout
-        decode = _made(Decode, self._compression, layout)
-        return self._node.apply(decode, payload, num_bytes=layout.vector_bytes)
+        decode = _made(Decode, self._compression, self._layout)
+        return self._node.apply(decode, payload, num_bytes=self._layout.vector_bytes)
 
     def mean(self, payloads: Sequence[Value], since: Value | None = None) -> Value:
         """Return the mean of what ``payloads`` stand for; ``since`` as who sent them had it."""
@@ -126,6 +152,11 @@ class Exchange:
         """Return what hasn't been sent yet, by ``encode`` or under the ``tag`` of an all-reduce."""
         return self._memories.get(tag, _Memory()).residual
 
+    @property
+    def _turn(self) -> int:
+        """The number of the turn that has begun last."""
+        return self._first + self._apart * (self._turns - 1)
+
     def _given(self, vector: Value, since: Value | None, memory: _Memory) -> Value:
         assert self._compression is not None
         self._turns += 1
@@ -138,8 +169,8 @@ class Exchange:
     def _encoded(
         self, compression: Compression, given: Value, memory: _Memory
     ) -> Generator[Event, Any, Value]:
-        node, layout = self._node, self._node.layout
-        turn = (node.rank, self._turns - 1) if compression.draws else ()
+        node, layout = self._node, self._layout
+        turn = (node.rank, self._turn) if compression.draws else ()
         num_bytes = compression.payload_bytes(layout)
         if num_bytes is None:
             count = node.apply(_made(CountBytes, compression, layout), given, num_bytes=8)
@@ -158,10 +189,10 @@ class Exchange:
         tag: str,
         among: Sequence[int] | None,
     ) -> Generator[Event, Any, Value]:
-        node, layout = self._node, self._node.layout
+        node, layout = self._node, self._layout
         before = () if memory.before is None else (memory.before,)
         # All draw the same, or what they send couldn't be added up.
-        turn = (0, self._turns - 1) if compression.draws else ()
+        turn = (0, self._turn) if compression.draws else ()
         own: list[Value] = []
         means: list[Value] = []
         for number, num_bytes in enumerate(compression.part_bytes(layout)):

@@ -128,15 +128,6 @@ class CompressingStrategy(Strategy, ABC):
         return False
 
     @model_validator(mode="after")
-    def _hands_over_nothing_half_sent(self) -> "CompressingStrategy":
-        if self.compression and self.on_failure.goes_on:
-            raise misfit(
-                ("on_failure",),
-                "with compression, one can only wait: what a node hasn't sent yet would be lost",
-            )
-        return self
-
-    @model_validator(mode="after")
     def _keeps_scale(self) -> "CompressingStrategy":
         compression = self.compression
         if compression and not compression.keeps_scale and not self.exchanges_gradients:
@@ -147,9 +138,9 @@ class CompressingStrategy(Strategy, ABC):
             )
         return self
 
-    def exchange(self, node: Node) -> Exchange:
-        """Return how ``node`` gives to the others and gets from them."""
-        return Exchange(node, self.compression)
+    def exchange(self, node: Node, memory: tuple[Any, ...] = ()) -> Exchange:
+        """Return how ``node`` gives to the others and gets from them, from ``memory`` on."""
+        return Exchange(node, self.compression, memory)
 
 
 def shard_places(server: ShardPlace, num_servers: int) -> tuple[ServerPlace, ...]:

@@ -63,7 +63,7 @@ class Averaging(CompressingStrategy):
         if self.aggregator.reads_samples and self.on_failure.goes_on:
             raise misfit(
                 ("on_failure",),
-                f"with {self.aggregator.kind}, one can only wait: who leaves takes its weight along",
+                f"with {self.aggregator.kind}, one can only wait: who leaves takes a weight along",
             )
         return self
 
@@ -86,8 +86,11 @@ class Averaging(CompressingStrategy):
 
     def work(self, node: Node) -> Steps:
         """Train alone, meet the others every ``period`` steps."""
-        done, state, gathered = node.resume(0, node.initial_state(), None)
-        exchange, shared = self.exchange(node), state.parameters
+        state = node.initial_state()
+        # What all have had last, which what is sent is compared with where it is compressed.
+        since = state.parameters if self.compression else None
+        done, state, gathered, since, sent = node.resume(0, state, None, since, ())
+        exchange = self.exchange(node, sent)
         at_once = self.compression or self.aggregator != Mean()
         for step in itertools.count(done + 1):
             meeting = step % self.period == 0
@@ -114,9 +117,8 @@ class Averaging(CompressingStrategy):
                 gradient = yield node.compute_gradient(state.parameters)
                 state = node.step(state, gradient)
                 if meeting:
-                    shared = yield from exchange.aggregate(
-                        self.aggregator, state.parameters, since=shared
-                    )
-                    state = state.with_parameters(shared)
+                    mean = yield from exchange.aggregate(self.aggregator, state.parameters, since)
+                    since = mean if self.compression else None
+                    state = state.with_parameters(mean)
             node.publish(state.parameters, progress=step)
-            yield from node.keep(step, state, gathered)
+            yield from node.keep(step, state, gathered, since, exchange.memory)

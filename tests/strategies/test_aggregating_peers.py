@@ -178,7 +178,7 @@ def test_a_weighted_mean_is_a_sum_and_all_reduced_unless_it_is_compressed(compre
         (
             {"aggregator": WeightedMean(), "on_failure": GoOn()},
             "on_failure",
-            "with weighted_mean, one can only wait: who leaves takes its weight along",
+            "with weighted_mean, one can only wait: who leaves takes a weight along",
         ),
     ],
     ids=str,
