@@ -33,7 +33,6 @@ from simbench.strategies.asynchronous import Asynchronous
 from simbench.strategies.averaging import Averaging
 from simbench.strategies.d_psgd import DPSGD
 from simbench.strategies.diloco import DiLoCo
-from simbench.strategies.fedasync import FedAsync
 from simbench.strategies.hierarchical_averaging import HierarchicalAveraging
 from simbench.strategies.k_batch_sync import KBatchSync
 from simbench.strategies.matching_gossip import MatchingGossip
@@ -148,7 +147,7 @@ def test_the_state_is_all_that_a_node_needs_optimisers_among_it(train, strategy,
     )
     going_on = strategy.model_copy(update={"on_failure": GO_ON})
 
-    simulation = train(failure, strategy=going_on, nodes=3, updates=8, task=task)
+    simulation = train(failure, strategy=going_on, nodes=3, updates=24, task=task)
 
     (_, (joined, _, _), (restored, _, _)) = changes(simulation)
     assert restored - joined == 7 + 100 * vectors
@@ -231,23 +230,6 @@ def test_a_worker_that_joins_computes_for_the_version_that_it_was_sent(train):
     alone = [at for at in times(simulation) if at > 2050]
     assert len(alone) > 5
     assert simulation.samples(len(times(simulation))) == 2 * len(times(simulation))
-
-
-def test_the_model_is_pulled_towards_where_a_worker_that_joins_got_from_it(train):
-    """A change that was compressed is added to what that worker was sent, not to its first model."""
-    late = LateJoin(nodes=(1,), at=900)
-    plain, compressed = (
-        train(
-            late,
-            strategy=FedAsync(mixing=0.5, period=1, on_failure=GO_ON, compression=compression),
-            nodes=2,
-            updates=12,
-        )
-        for compression in (None, TopK(share=0.5))
-    )
-
-    assert [u.node for u in compressed.updates] == [u.node for u in plain.updates]
-    assert 1 in [update.node for update in compressed.updates]
 
 
 def test_without_anybody_a_run_is_stuck_and_says_so(train):
@@ -399,7 +381,8 @@ def test_what_was_not_sent_yet_is_in_the_checkpoint(train, strategy):
 
 
 def test_a_checkpoint_that_is_sent_to_whose_it_is_has_what_it_had_not_sent(train):
-    crash = NodeFailure(nodes=(1,), at=150, until=151)
+    # A round takes 57.
+    crash = NodeFailure(nodes=(1,), at=60, until=61)
     policy = Restart(detection=4, interval=0)
     strategy = Averaging(compression=TopK(share=0.2), on_failure=policy)
 
