@@ -52,6 +52,7 @@ class Exchange:
         *,
         layout: Layout | None = None,
         turns: tuple[int, int] = (0, 1),
+        missing: float = 1.0,
     ) -> None:
         """Begin.
 
@@ -61,11 +62,14 @@ class Exchange:
             memory: what another exchange had as its ``memory``, to go on from there.
             layout: of the vectors, by default the model's.
             turns: the number of its first turn, and from one to the next: draws are named by it.
+            missing: the share of what wasn't sent that the next vector doesn't have in it anyway.
         """
         self._node = node
         self._compression = compression
         self._layout = layout or node.layout
         self._first, self._apart = turns
+        self._missing = missing
+        self._turns: int
         self._turns, kept = memory or (0, ())
         self._memories = {tag: _Memory(own.what, before) for tag, own, before in kept}
 
@@ -163,7 +167,7 @@ class Exchange:
         given = vector if since is None else self._node.subtract(vector, since)
         if memory.residual is None:
             return given
-        weight = self._compression.residual_weight
+        weight = self._compression.residual_weight * self._missing
         return self._node.mix(given, memory.residual, weights=(1.0, weight))
 
     def _encoded(

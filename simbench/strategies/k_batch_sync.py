@@ -1,6 +1,6 @@
 """K-batch-sync SGD: the first K gradients of a version count, whoever computes them."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 from simpy.events import Event, Process
@@ -72,7 +72,8 @@ class KBatchSync(CompressingStrategy):
                     parameters, version = news.mail.body, news.mail.version
                     break
             else:
-                pushed = yield from exchange.encode(computing.value)
+                gradient: Any = computing.value
+                pushed = yield from exchange.encode(gradient)
                 last_push = [node.send(node.server, pushed, tag="push", version=version)]
 
     def serve(self, node: Node) -> Steps:

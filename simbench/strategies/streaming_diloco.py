@@ -128,6 +128,8 @@ class StreamingDiLoCo(CompressingStrategy):
                 memory,
                 layout=node.layout.piece(length),
                 turns=(index, len(lengths)),
+                # A worker that keeps a share of its own fragment is as far from the shared one.
+                missing=1 - self.alpha,
             )
             for index, (length, memory) in enumerate(zip(lengths, memories, strict=True))
         ]

@@ -222,12 +222,12 @@ def test_a_window_closes_when_whom_it_waits_for_leaves(train):
 
 def test_a_worker_that_joins_computes_for_the_version_that_it_was_sent(train):
     """Else the server would drop all that it brings, and wait for ever once it is alone."""
-    late, gone = LateJoin(nodes=(1,), at=900), NodeFailure(nodes=(0,), at=2000)
+    late, gone = LateJoin(nodes=(1,), at=3000), NodeFailure(nodes=(0,), at=2000)
     strategy = KBatchSync(batches=2, on_failure=GO_ON)
 
-    simulation = train(late, gone, strategy=strategy, nodes=2, stop=Stop(virtual_time=5000))
+    simulation = train(late, gone, strategy=strategy, nodes=2, stop=Stop(virtual_time=6000))
 
-    alone = [at for at in times(simulation) if at > 2050]
+    alone = [at for at in times(simulation) if at > 3000]
     assert len(alone) > 5
     assert simulation.samples(len(times(simulation))) == 2 * len(times(simulation))
 
