@@ -335,7 +335,7 @@ def test_each_slice_of_a_fragment_is_compressed_by_itself(compression, per_slice
             fragments=2,
             slices=2,
             outer=SGD(learning_rate=0.7),
-            compression=TopK(share=0.3),
+            compression=TopK(share=0.2),
         ),
         FedBuff(buffer=2, compression=TopK(share=0.3)),
         KBatchSync(compression=QSGD()),
