@@ -1,5 +1,7 @@
 """What a run will take, told before it starts: gradients, time, disk."""
 
+import itertools
+import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +17,10 @@ from simbench.simulation import Simulation, fingerprint_text, simulation_on
 
 _SAMPLED_VERSIONS = 10
 """Evaluations that the clock runs to, beyond those known, to learn a strategy's pace."""
+_TIMING_S = 0.25
+"""For so long gradients are timed, once the first has warmed up."""
+_ROUND_S = 0.03
+"""A round of gradients that takes less is mostly calls."""
 _BYTES_PER_MESSAGE = 60
 """Compressed size of a message's row and of the spans that it makes; measured on the quickstart."""
 
@@ -108,19 +114,43 @@ def _expect(simulation: Simulation, memo: Memo) -> tuple[bytes, int, int, int]:
 
 
 def _gradient_s(scenario: Scenario, executor: Executor) -> float:
-    """Measure one gradient where it will run; the first warms up."""
+    """Measure gradients where they will run; return the median time of one.
+
+    Each actor imports what it needs and draws its data at its first gradient, so the first round
+    warms up. A round that is over at once tells how long an answer takes to arrive, so rounds
+    grow until they don't.
+    """
+    workers = scenario.cluster.nodes
     bench = Bench(
         scenario.task,
         scenario.seeds[0],
-        scenario.cluster.nodes,
+        workers,
         executor.device,
         fingerprint_text(executor),
         scenario.shard_weights,
     )
-    training = Training(Graph(), bench, scenario.task.optimizer)
+    training = Training(Graph(), bench, scenario.task.optimizer, partition=scenario.partition)
     initial, _ = training.initial(0)
-    begun_s = 0.0
-    for step in range(2):
+    ranks = [index * workers // executor.width for index in range(executor.width)]
+    steps = itertools.count()
+
+    def time_round(size: int) -> float:
+        """Return the time of one gradient when each rank computes ``size`` of them."""
+        chosen = list(itertools.islice(steps, size))
+        sums = [
+            training.mix([training.gradient(initial, rank, step) for step in chosen], None, rank)
+            for rank in ranks
+        ]
         begun_s = time.perf_counter()
-        executor.start(training.gradient(initial, 0, step)).result()
-    return time.perf_counter() - begun_s
+        for promise in [executor.start(each) for each in sums]:
+            promise.result()
+        return (time.perf_counter() - begun_s) / size
+
+    time_round(1)
+    timed: list[float] = []
+    size, ends_s = 1, time.perf_counter() + _TIMING_S
+    while not timed or time.perf_counter() < ends_s:
+        timed.append(time_round(size))
+        if timed[-1] * size < _ROUND_S:
+            size, timed = 2 * size, []
+    return statistics.median(timed)

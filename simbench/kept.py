@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from simbench.clock import Clock
 from simbench.execution.values import Value
-from simbench.node import Node, State, Steps
+from simbench.node import Node, Own, State, Steps
 from simbench.policies.restart import Restart
 
 
@@ -28,6 +28,10 @@ class Kept(NamedTuple):
         """Size of all Values in it."""
         return sum(value.num_bytes for value in _values(self.memory))
 
+    def for_others(self) -> "Kept":
+        """Return it without what is the node's own."""
+        return self._replace(memory=_without_own(self.memory))
+
     def held_by(self, node: Node) -> tuple[Any, ...]:
         """Return the memory as what ``node`` holds, whoever had kept it."""
         return tuple(_held_by(node, each) for each in self.memory)
@@ -35,7 +39,7 @@ class Kept(NamedTuple):
 
 def stored(states: Mapping[int, Kept], rank: int) -> Kept | None:
     """Return what ``rank`` had kept, or else what another had; None if nobody had."""
-    return states.get(rank) or next((states[each] for each in sorted(states)), None)
+    return states.get(rank) or next((states[each].for_others() for each in sorted(states)), None)
 
 
 @dataclass
@@ -99,9 +103,17 @@ def _values(memory: Any) -> Iterator[Value]:
         yield memory
     elif isinstance(memory, State):
         yield from (memory.parameters, memory.optimizer)
+    elif isinstance(memory, Own):
+        yield from _values(memory.what)
     elif isinstance(memory, tuple):
         for each in memory:
             yield from _values(each)
+
+
+def _without_own(memory: Any) -> Any:
+    if isinstance(memory, tuple):
+        return tuple(map(_without_own, memory))
+    return Own(None) if isinstance(memory, Own) else memory
 
 
 def _held_by(node: Node, memory: Any) -> Any:
@@ -109,4 +121,6 @@ def _held_by(node: Node, memory: Any) -> Any:
         return node.hold(memory.recipe)
     if isinstance(memory, State):
         return State(node.hold(memory.parameters.recipe), node.hold(memory.optimizer.recipe))
+    if isinstance(memory, Own):
+        return Own(_held_by(node, memory.what))
     return tuple(_held_by(node, each) for each in memory) if isinstance(memory, tuple) else memory

@@ -41,6 +41,13 @@ class State:
         return replace(self, parameters=parameters)
 
 
+@dataclass(frozen=True)
+class Own:
+    """What a node keeps for itself: whoever else is handed what it keeps gets None in its place."""
+
+    what: Any
+
+
 class Work(Event):
     """A computation under way; its value is what it computes."""
 
@@ -77,6 +84,8 @@ class Node:
         self._handed: tuple[Any, ...] | None = None
         self._model: Value | None = None
         """Where it began anew: the memory that it goes on from, or the server's model."""
+        self.first_version = 0
+        """Which version of the server's model it began from, as the server counts."""
 
     # -- who is there
 
@@ -104,7 +113,11 @@ class Node:
     @property
     def num_samples(self) -> int:
         """How many samples this worker has of its own; 1 each where data never end."""
-        return self._training.shard_samples(self.rank)
+        return self.samples_of(self.rank)
+
+    def samples_of(self, worker: int) -> int:
+        """Return the ``num_samples`` of a worker, which all know who know how data are shared."""
+        return self._training.shard_samples(worker)
 
     @property
     def entry_bytes(self) -> int:
@@ -422,7 +435,7 @@ class Node:
         return memory if self._handed is None else self._handed
 
     def keep(self, done: int, *memory: Any) -> Steps:
-        """Tell all that is needed to go on: how much is done, and numbers, Values and States.
+        """Tell all that is needed to go on: how much is done, numbers, Values, States and ``Own``.
 
         It ends a round, as ``done`` counts them; ``yield from`` it. Where the policy is to wait,
         nothing is kept. Else whoever joins is handed it, and checkpoints are made of it, which take
@@ -438,6 +451,7 @@ class Node:
         for life in self._lives:
             life.close()
         self._lives, self._handed, self._model, self._done = [], None, None, 0
+        self.first_version = 0
         self._gradient_memory = None
         self.processor.abandon()
         self._world.num_thrown_away += self.mailbox.clear()
@@ -449,9 +463,9 @@ class Node:
         if steps_begun is not None:
             self._steps_begun = steps_begun
 
-    def start_from(self, model: Value) -> None:
-        """Let ``model`` be the parameters of ``initial_state``."""
-        self._model = model
+    def start_from(self, model: Value, version: int) -> None:
+        """Let ``model`` be the parameters of ``initial_state``, and its version the first."""
+        self._model, self.first_version = model, version
 
     def fresh_state(self, parameters: Value, after: State | None = None) -> State:
         """Return ``parameters`` with an optimiser that hasn't stepped.

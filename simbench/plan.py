@@ -4,7 +4,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from simbench.execution.memo import Memo
-from simbench.execution.values import in_order
+from simbench.execution.values import GIVEN, in_order
 from simbench.network.fabric import Fabric
 from simbench.records import Span
 from simbench.report.bundles import LinkUse
@@ -85,7 +85,7 @@ def plan(
             if known and key not in losses and memo.get(key) is None:
                 known = False
                 counted[False], counted[True] = counted[True], 0
-            for each in in_order([version.recipe], lambda recipe: recipe.key not in seen):
+            for each in in_order([version.recipe], lambda recipe: recipe.key not in seen, GIVEN):
                 seen.add(each.key)
                 counted[known] += each.operation.name == "gradient"
         if not simulation.advance():

@@ -86,7 +86,7 @@ class Recovery:
         if server is None and members.newest_round <= kept.done:
             for newcomer in sorted(self._pending):
                 members.join(newcomer, kept.done + 1)
-                self._hand_over(rank, newcomer, kept)
+                self._hand_over(rank, newcomer, kept.for_others())
             self._pending.clear()
         if self.checkpoints is not None:
             there = [each for each in members.members if members.takes_part(each, kept.done)]
@@ -208,7 +208,7 @@ class Recovery:
         """Ask the server for its model and begin to work from there."""
         node.send(node.server, None, tag="join")
         mail = yield node.receive("model", node.server)
-        node.start_from(mail.body)
+        node.start_from(mail.body, mail.version)
         self._note(node.rank, "restored")
         yield from self._work(node)
 

@@ -15,8 +15,10 @@ import pyarrow as pa
 import torch
 
 import simbench
+from simbench.devices import group_facts
 from simbench.execution.executor import Executor
 from simbench.execution.memo import Memo
+from simbench.execution.memory import peak_resident_bytes
 from simbench.records import TABLES, Evaluation, RunFolder, arrow
 from simbench.scenario import Scenario
 from simbench.scenario_file import dump
@@ -105,6 +107,8 @@ def run(
         **({"tuning": found.summary} if scenario.tune else {}),
         "runs": runs,
     }
+    if scenario.group is not None:
+        summary["group"] = group_facts(scenario.group, scenario.cluster, scenario.task)
     provenance = {
         "run_id": run_id,
         "simbench": simbench.__version__,
@@ -119,6 +123,10 @@ def run(
         "startup_s": round(startup_s, 3),
         "wall_s": round(time.perf_counter() - begun_s, 3),
         "clock_s": round(clock_s, 3),
+        "peak_memory_bytes": {
+            "driver": peak_resident_bytes(),
+            "actors": executor.peak_memory_bytes,
+        },
         "operations": {
             "run": dict(sorted((executor.operations_run - before).items())),
             "known": dict(sorted(known.items())),

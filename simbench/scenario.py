@@ -28,6 +28,7 @@ from simbench.cluster.machine import Machine
 from simbench.cluster.straggler import Straggler
 from simbench.condition import Condition
 from simbench.damping import Damping
+from simbench.devices import group_of, partition_of
 from simbench.dotted import place_of, replaced
 from simbench.execution.identity import source_hash
 from simbench.learning.aggregator import Aggregator
@@ -38,6 +39,7 @@ from simbench.learning.model import Model
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.schedule import Schedule
 from simbench.learning.sharding import Sharding
+from simbench.learning.split_gradient import Partition
 from simbench.learning.task import Task
 from simbench.learning.transform import Transform
 from simbench.network.collective import AllGather, AllReduce
@@ -46,6 +48,10 @@ from simbench.network.collectives.all_reduce.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Topology
 from simbench.network.transport import Transport
+from simbench.parallel.group import Group
+from simbench.parallel.parallel import Parallel
+from simbench.parallel.pipeline import Pipeline
+from simbench.parallel.sharding import StateSharding
 from simbench.peer_graph import PeerGraph
 from simbench.policy import Policy
 from simbench.records import TABLES
@@ -76,6 +82,8 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "cluster.stragglers": ("simbench.cluster.stragglers", Straggler),
     "network": ("simbench.network.topologies", Topology),
     "network.transport": ("simbench.network.transports", Transport),
+    "parallel.pipeline": ("simbench.parallel.pipelines", Pipeline),
+    "parallel.sharding": ("simbench.parallel.shardings", StateSharding),
     "conditions": ("simbench.conditions", Condition),
     "faults": ("simbench.learning.faults", Fault),
     "all_reduce": ("simbench.network.collectives.all_reduce", AllReduce),
@@ -122,6 +130,8 @@ class Scenario(Spec):
         RingAllGather()
     )
     """How workers without a server pass on what can't be added up, as compressed vectors are."""
+    parallel: Parallel | None = None
+    """How each node is several devices that split the model; by default it is one."""
     conditions: tuple[Annotated[Condition, OneOf("simbench.conditions")], ...] = ()
     """What goes wrong, and when; by default nothing."""
     faults: tuple[Annotated[Fault, OneOf("simbench.learning.faults")], ...] = ()
@@ -192,6 +202,22 @@ class Scenario(Spec):
         own = {"network": self.tune.network} if self.tune.network else {}
         return ground.model_copy(update={"seeds": (self.tune.seed,), **own})
 
+    @property
+    def group(self) -> Group | None:
+        """The devices of a node, where it is several."""
+        return None if self.parallel is None else group_of(self.parallel, self.task)
+
+    @property
+    def partition(self) -> Partition | None:
+        """How a node's devices split a gradient, where they do."""
+        return None if self.parallel is None else partition_of(self.parallel)
+
+    @property
+    def num_devices(self) -> int:
+        """Devices of all workers together."""
+        each = 1 if self.parallel is None else self.parallel.num_devices
+        return self.cluster.nodes * each
+
     def num_servers(self, strategy: Strategy) -> int:
         """Return the machines beside the workers that ``strategy`` uses, itself or to average."""
         places = strategy.server_places
@@ -238,7 +264,21 @@ class Scenario(Spec):
         self._check_network()
         self._check_conditions()
         self._check_faults()
+        self._check_parallel()
         self._check_machines()
+
+    def _check_parallel(self) -> None:
+        """Refuse to split what can't be split."""
+        if self.parallel is None:
+            return
+        for key in ("privacy", "mixed_precision"):
+            if getattr(self.task, key) is not None:
+                raise misfit(("parallel",), f"can't split a gradient with task.{key}")
+        try:
+            _ = self.group
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise misfit(("parallel", *first["loc"]), first["msg"]) from None
 
     def _check_machines(self) -> None:
         """Refuse a machine whose time for a step nobody can tell, or whose memory is too small."""
@@ -249,10 +289,19 @@ class Scenario(Spec):
             except ValueError as error:  # FLOPs can't be counted
                 raise misfit(("cluster", *keys), str(error)) from None
             memory_bytes = machine.memory_bytes
-            if memory_bytes is not None and self.task.training_bytes > memory_bytes:
+            if memory_bytes is not None and self.device_bytes > memory_bytes:
                 # A table has no key of its own.
                 key = () if machine.memory is None else ("memory",)
                 raise misfit(("cluster", *keys, *key), self._too_much_for(memory_bytes))
+
+    @property
+    def device_bytes(self) -> int:
+        """Least memory of a device that trains, of those of a node the one that needs most."""
+        task = self.task
+        if self.group is None:
+            return task.training_bytes
+        # What an optimiser keeps beside parameters and gradient.
+        return self.group.state_bytes(task.training_bytes // task.vector_bytes - 2)
 
     def _too_much_for(self, memory_bytes: int) -> str:
         task = self.task
@@ -265,11 +314,14 @@ class Scenario(Spec):
             if each.state_vectors
         ]
         kept = "checkpointed " if task.checkpoint_activations else ""
+        needed_bytes, missing_bytes = self.device_bytes, self.device_bytes - memory_bytes
+        each = f"{show_size(task.vector_bytes)} each"
+        if self.parallel is not None:
+            each = f"what a device has of {each}"
         return (
-            f"training takes {show_size(task.training_bytes)} of memory ({join(vectors)}, "
-            f"{show_size(task.vector_bytes)} each, and {kept}activations on top, which aren't "
-            f"counted); there are {show_size(memory_bytes)}, which is "
-            f"{show_size(task.training_bytes - memory_bytes)} too little"
+            f"training takes {show_size(needed_bytes)} of memory ({join(vectors)}, {each}, and "
+            f"{kept}activations on top, which aren't counted); there are "
+            f"{show_size(memory_bytes)}, which is {show_size(missing_bytes)} too little"
         )
 
     def _check_data(self) -> None:
@@ -395,7 +447,7 @@ class Scenario(Spec):
     ) -> dict[str, Any]:
         """Leave out what isn't there: the records of a run in which nothing goes wrong stay."""
         tree: dict[str, Any] = write(self)
-        for key in ("conditions", "faults"):
+        for key in ("parallel", "conditions", "faults"):
             if not getattr(self, key):
                 tree.pop(key, None)
         # Few strategies read it.

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from simbench.clock import Clock
+from simbench.devices import StepTimes
 from simbench.execution.executor import Executor
-from simbench.execution.keeper import KEEP_EVERY_S, Keeper
+from simbench.execution.keeper import Keeper
 from simbench.execution.memo import Memo
-from simbench.execution.values import PENDING, Graph, Recipe, Value, in_order
+from simbench.execution.values import GIVEN, PENDING, Graph, Recipe, Value, in_order
 from simbench.influence import Influence
 from simbench.learning.operations import Bench
 from simbench.learning.privacy import spent
@@ -134,13 +135,12 @@ class Simulation:
         weights = scenario.shard_weights
         bench = Bench(task, seed, num_workers, device, fingerprint, weights)
         self._bench = bench
-        self._training = Training(self.graph, bench, optimizer, scenario.faults)
+        self._training = Training(self.graph, bench, optimizer, scenario.faults, scenario.partition)
         self._replicas: dict[int, dict[int, Recipe | None]] = {}
         self._pieces: dict[int, dict[int, _Piece]] = {}
         self._batches = [0]
         """Of all nodes together, behind each version."""
-        flops, overlap = task.step_flops, task.overlap
-        self._flops = flops
+        self._step_times = StepTimes(cluster, task, seed, scenario.group)
         self._begun_ns: dict[int, list[int]] = {}
         """When each node began its gradients, where that is to be accounted for."""
         fabric = Fabric(self.clock, scenario.network, self.num_nodes, seed=seed)
@@ -161,8 +161,8 @@ class Simulation:
             num_workers=num_workers,
             server_ranks=self.servers,
             step_ns=self._begin_gradient,
-            usual_step_ns=functools.cache(lambda rank: cluster.usual_step_ns(flops, seed, rank)),
-            backward_share=lambda rank: cluster.machine_of(rank).backward_share * overlap,
+            usual_step_ns=functools.cache(self._step_times.usual),
+            backward_share=self._step_times.backward_share,
             worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
             publish=self._publish,
             observe=observe or self._refuse_to_observe,
@@ -203,7 +203,7 @@ class Simulation:
         """Return the time that node ``rank``'s gradient number ``step`` takes from now on."""
         if self.scenario.task.privacy is not None:
             self._begun_ns.setdefault(rank, []).append(self.clock.now_ns)
-        return self.scenario.cluster.step_ns(self._flops, self.seed, rank, step)
+        return self._step_times.of(rank, step)
 
     def privacy_spent(self, end_ns: int) -> dict[str, Any]:
         """Return what the node that computed most has spent of its samples' privacy by then."""
@@ -539,7 +539,6 @@ def simulate(
     executor: Executor,
     memo: Memo,
     settled: Callable[[Evaluation], None] = lambda _: None,
-    keep_every_s: float = KEEP_EVERY_S,
 ) -> Outcome:
     """Run ``strategy`` with ``seed`` until the stop rule ends it.
 
@@ -550,9 +549,28 @@ def simulate(
         executor: who computes.
         memo: what is known; it gets what isn't, and now and then all that the run rests on.
         settled: called with each evaluation, in virtual-time order.
-        keep_every_s: real time between two moments that are kept; the last one always is.
     """
-    keeper = Keeper(executor, memo, _owner(scenario, strategy, seed), keep_every_s)
+    # A full collection of garbage would stop every thread to look through all that torch brings.
+    gc.freeze()
+    try:
+        return _simulate(scenario, strategy, seed, executor, memo, settled)
+    finally:
+        # The world that was simulated is full of cycles, and holds vectors. What is frozen isn't
+        # looked through, so this is quick; frozen itself, by the next run, it would stay.
+        gc.collect()
+        gc.unfreeze()
+
+
+def _simulate(
+    scenario: Scenario,
+    strategy: str,
+    seed: int,
+    executor: Executor,
+    memo: Memo,
+    settled: Callable[[Evaluation], None],
+) -> Outcome:
+    label = f"{scenario.name}: {strategy}, seed {seed}"
+    keeper = Keeper(executor, memo, _owner(scenario, strategy, seed), label)
     simulation = simulation_on(
         executor,
         scenario,
@@ -560,34 +578,28 @@ def simulate(
         seed,
         memo=memo,
         recall=keeper.recall,
-        notes_live=memo.keeps_moments,
+        notes_live=memo.moments is not None,
     )
     passed_over: Counter[str] = Counter()
     run_before = executor.passed_over_run.copy()
-    done: list[_Settled] = []
     rows: list[Evaluation] = []
     stopped_by = None
-    # A full collection of garbage would stop every thread to look through all that torch brings.
-    gc.freeze()
     try:
-        for each in _settle(simulation, executor, memo, keeper, passed_over):
-            done.append(each)
-            rows.append(_row(simulation, each))
+        # Of versions only the last is held: each has all that was live at its moment.
+        for last in _settle(simulation, executor, memo, keeper, passed_over):
+            rows.append(_row(simulation, last))
             settled(rows[-1])
-            keeper.keep_if_due(each.version.live)
-            if scenario.stop.loss is not None and each.loss <= scenario.stop.loss:
+            keeper.keep_if_due(last.version.live)
+            if scenario.stop.loss is not None and last.loss <= scenario.stop.loss:
                 stopped_by = "loss"
                 break
-        keeper.keep(done[-1].version.live)
+        keeper.keep(last.version.live)
     finally:
         executor.cancel()
-        gc.unfreeze()
-    end_ns = done[-1].version.time_ns if stopped_by else simulation.end_ns
+    end_ns = last.version.time_ns if stopped_by else simulation.end_ns
     simulation.finish_instant(end_ns)
     known = passed_over - (executor.passed_over_run - run_before)
-    return _outcome(
-        simulation, done[-1], rows, stopped_by or str(simulation.ended_by), end_ns, known
-    )
+    return _outcome(simulation, last, rows, stopped_by or str(simulation.ended_by), end_ns, known)
 
 
 def _owner(scenario: Scenario, strategy: str, seed: int) -> bytes:
@@ -643,7 +655,7 @@ def _settle(
 
 def _pass_over(recipe: Recipe, passed_over: Counter[str]) -> None:
     """Count what needn't run because the result of ``recipe`` is known."""
-    for each in in_order([recipe], lambda r: r.result is PENDING and not r.passed_over):
+    for each in in_order([recipe], lambda r: r.result is PENDING and not r.passed_over, GIVEN):
         each.passed_over = True
         passed_over[each.operation.name] += 1
 

@@ -1,7 +1,6 @@
 """What a strategy is: what each worker does, and what the server does where there is one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -13,8 +12,7 @@ from pydantic import (
 )
 
 from simbench.exchange import Exchange
-from simbench.execution.values import Value
-from simbench.learning.aggregator import Aggregate, Aggregator
+from simbench.learning.aggregator import Aggregator
 from simbench.learning.compressor import Compression
 from simbench.learning.optimizer import Optimizer
 from simbench.node import Node, Steps
@@ -130,15 +128,6 @@ class CompressingStrategy(Strategy, ABC):
         return False
 
     @model_validator(mode="after")
-    def _hands_over_nothing_half_sent(self) -> "CompressingStrategy":
-        if self.compression and self.on_failure.goes_on:
-            raise misfit(
-                ("on_failure",),
-                "with compression, one can only wait: what a node hasn't sent yet would be lost",
-            )
-        return self
-
-    @model_validator(mode="after")
     def _keeps_scale(self) -> "CompressingStrategy":
         compression = self.compression
         if compression and not compression.keeps_scale and not self.exchanges_gradients:
@@ -149,9 +138,9 @@ class CompressingStrategy(Strategy, ABC):
             )
         return self
 
-    def exchange(self, node: Node) -> Exchange:
-        """Return how ``node`` gives to the others and gets from them."""
-        return Exchange(node, self.compression)
+    def exchange(self, node: Node, memory: tuple[Any, ...] = ()) -> Exchange:
+        """Return how ``node`` gives to the others and gets from them, from ``memory`` on."""
+        return Exchange(node, self.compression, memory)
 
 
 def shard_places(server: ShardPlace, num_servers: int) -> tuple[ServerPlace, ...]:
@@ -178,26 +167,3 @@ def check_shards(server: ShardPlace, num_servers: int, num_workers: int) -> None
             f"expected at most the {num_workers} nodes of the cluster, which they are colocated "
             f"with; got {num_servers}",
         )
-
-
-def aggregate(
-    node: Node, aggregator: Aggregator, vectors: Sequence[Value], samples: Sequence[float]
-) -> Value:
-    """Return what ``aggregator`` makes of ``vectors``; it costs no virtual time.
-
-    A sum is made by ``node.mix``, and equal weights are asked for as the mean.
-
-    Args:
-        node: who does it.
-        aggregator: how.
-        vectors: in the order of those whose they are.
-        samples: that each of those has of its own.
-    """
-    weights = aggregator.weights(samples)
-    if weights is None:
-        return node.apply(Aggregate(aggregator), *vectors)
-    if len(set(weights)) == 1:
-        return node.mix(*vectors)
-    # Each by itself, which rounds a piece of a vector as it rounds the whole.
-    scaled = [node.mix(each, weights=(w,)) for each, w in zip(vectors, weights, strict=True)]
-    return node.mix(*scaled, weights=[1.0] * len(scaled))

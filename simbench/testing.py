@@ -17,7 +17,7 @@ import torch
 from hypothesis import strategies as st
 from simpy.events import Event
 
-from simbench import compression_laws, condition_laws, policy_laws
+from simbench import compression_laws, condition_laws, parallel_laws, policy_laws
 from simbench.clock import Clock
 from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitter import Jitter
@@ -44,6 +44,7 @@ from simbench.learning.optimizer import Optimizer
 from simbench.learning.optimizers.sgd import SGD
 from simbench.learning.schedule import Schedule
 from simbench.learning.sharding import Listing, Sharding
+from simbench.learning.split_gradient import Partition
 from simbench.learning.task import Task
 from simbench.learning.transform import Transform
 from simbench.network import collective_laws
@@ -55,6 +56,8 @@ from simbench.network.topologies.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Network, Topology
 from simbench.network.transport import Transport
+from simbench.parallel.pipeline import Pipeline
+from simbench.parallel.sharding import StateSharding
 from simbench.scenario import Scenario, Stop
 from simbench.seeds import generator
 from simbench.simulation import NoNumbersError, Outcome, Simulation, simulate
@@ -205,6 +208,21 @@ def check_compression(compression: Compression) -> None:
 def check_condition(condition: Condition) -> None:
     """Check that nothing is lost, that runs end, and that all strategies meet the same."""
     condition_laws.check_condition(condition)
+
+
+def check_pipeline(pipeline: Pipeline) -> None:
+    """Check that each stage does all of its work once, and loses no more time than GPipe's."""
+    parallel_laws.check_pipeline(pipeline)
+
+
+def check_state_sharding(sharding: StateSharding) -> None:
+    """Check that devices together keep everything, and each no more the more they are."""
+    parallel_laws.check_state_sharding(sharding)
+
+
+def check_split(model: Model, data: Dataset, partition: Partition, dtype: str = "float64") -> None:
+    """Check that loss and gradient of ``model``, computed in parts, are those of the whole."""
+    parallel_laws.check_split(model, data, partition, dtype)
 
 
 def check_policies(strategy: Strategy) -> None:

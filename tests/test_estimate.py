@@ -1,10 +1,14 @@
 """What a run is said to take, before it does."""
 
+import threading
+import time
+
 import pytest
 
 from simbench.estimate import Estimate, estimate
 from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
+from simbench.learning.operations import Gradient
 from simbench.records import RunFolder
 from simbench.run import run
 from simbench.scenario import Stop
@@ -60,8 +64,36 @@ def test_what_is_known_needs_no_training(scenario, executor, tmp_path, stop):
 
 def test_it_leaves_nothing_queued(scenario, executor):
     estimate(scenario(strategies=FAMILIES, stop=Stop(updates=20)), executor, Memo(None))
+    timed = executor.operations_run
 
-    assert executor.operations_run["gradient"] == 2  # the two whose pace was taken
+    time.sleep(0.1)
+
+    assert timed["gradient"] >= 4  # two to warm up and two to be timed
+    assert executor.operations_run == timed
+
+
+def test_the_first_gradient_of_each_thread_is_not_taken_for_its_pace(
+    scenario, executor, monkeypatch
+):
+    """It imports and draws data, which takes 100 times as long as a small gradient."""
+    compute, own = Gradient.__call__, threading.local()
+
+    def slow(*inputs):
+        time.sleep(0.005 if hasattr(own, "is_warm") else 0.5)
+        own.is_warm = True
+        return compute(*inputs)
+
+    monkeypatch.setattr(Gradient, "__call__", slow)
+    asked = scenario(strategies={"only": Averaging()}, stop=Stop(updates=100), nodes=2)
+    begun_s = time.perf_counter()
+
+    expected = estimate(asked, executor, Memo(None))
+
+    took_s = time.perf_counter() - begun_s
+    assert (
+        0.9 <= expected.wall_s / (expected.gradients / 2 * 0.005) <= 4
+    )  # a busy machine sleeps longer
+    assert took_s <= 0.5 + 2.5
 
 
 def test_it_is_said_in_minutes_and_megabytes():

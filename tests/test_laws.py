@@ -83,6 +83,16 @@ def test_condition(condition):
     testing.check_condition(condition)
 
 
+@pytest.mark.parametrize("pipeline", every("parallel.pipeline"))
+def test_pipeline(pipeline):
+    testing.check_pipeline(pipeline)
+
+
+@pytest.mark.parametrize("sharding", every("parallel.sharding"))
+def test_state_sharding(sharding):
+    testing.check_state_sharding(sharding)
+
+
 @pytest.mark.parametrize("strategy", every("strategies"))
 def test_policies(strategy):
     testing.check_policies(strategy)

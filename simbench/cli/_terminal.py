@@ -4,7 +4,7 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,8 +13,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from simbench.units import parse
+
 if TYPE_CHECKING:
     from simbench.execution.memo import Memo
+    from simbench.execution.moments import Moments
     from simbench.scenario import Scenario
 
 # Names come from users: square brackets and colons in them are no markup.
@@ -54,6 +57,17 @@ CacheFolder = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+CacheLimit = Annotated[
+    str,
+    typer.Option(
+        "--cache-limit",
+        metavar="SIZE",
+        envvar="SIMBENCH_CACHE_LIMIT",
+        help="What moments to go on from may take; the least recently used go first.",
+    ),
+]
 
 
 class RequestError(Exception):
@@ -120,9 +134,26 @@ def check_writable(*folders: Path) -> None:
             raise RequestError(f"{folder}: can't be written: {there} is no folder to write to")
 
 
+def quantity(option: str, text: str, units: Mapping[str, int]) -> int:
+    """Return what was said to ``option``, such as "2 GB", in the smallest of ``units``.
+
+    Raises:
+        RequestError: it isn't a number and a unit.
+    """
+    try:
+        return parse(text, units)
+    except ValueError as error:
+        raise RequestError(f"{option}: {error}") from None
+
+
+def megabytes(num_bytes: int) -> str:
+    """Return a size for people."""
+    return f"{num_bytes / 1e6:,.1f} MB"
+
+
 @contextmanager
-def opened_memo(folder: Path | None) -> Iterator["Memo"]:
-    """Open the memo in ``folder``, by default the user's.
+def opened_memo(folder: Path | None, **options: Any) -> Iterator["Memo"]:
+    """Open the memo in ``folder``, by default the user's; ``options`` are those of ``Memo``.
 
     Raises:
         RequestError: it can't be read or written.
@@ -132,10 +163,26 @@ def opened_memo(folder: Path | None) -> Iterator["Memo"]:
     folder = folder or default_folder()
     check_writable(folder)
     try:
-        memo = Memo(folder)
+        memo = Memo(folder, **options)
     except sqlite3.Error as error:
         raise RequestError(f"{folder}: known losses can't be read: {error}; delete it") from None
     try:
         yield memo
     finally:
         memo.close()
+
+
+@contextmanager
+def opened_cache(folder: Path | None) -> Iterator[tuple[Path, "Memo", "Moments"]]:
+    """Open what is known, to be looked at: where it lies, losses and moments.
+
+    Raises:
+        RequestError: there is none in ``folder``, or it can't be read or written.
+    """
+    from simbench.execution.memo import DATABASE, default_folder
+
+    if folder is not None and not (folder / DATABASE).exists():
+        raise RequestError(f"{folder}: there is no cache here: one holds a {DATABASE}")
+    with opened_memo(folder) as memo:
+        assert memo.moments is not None, "a memo in a folder keeps moments"
+        yield folder or default_folder(), memo, memo.moments

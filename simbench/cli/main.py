@@ -5,8 +5,10 @@ Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted.
 
 import functools
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import typer
@@ -23,11 +25,23 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for module in pkgutil.iter_modules(simbench.cli.__path__):
-        if not module.name.startswith("_") and module.name != "main":
-            found = importlib.import_module(f"simbench.cli.{module.name}")
-            app.command(module.name)(_with_exit_codes(found.command))
+    _add_commands(app, simbench.cli)
     return app
+
+
+def _add_commands(app: typer.Typer, folder: ModuleType) -> None:
+    """Add a command for each file of ``folder``, and a group of them for each folder in it."""
+    for module in pkgutil.iter_modules(folder.__path__):
+        if module.name.startswith("_") or module.name == "main":
+            continue
+        found = importlib.import_module(f"{folder.__name__}.{module.name}")
+        if module.ispkg:
+            about = inspect.cleandoc(found.__doc__ or "").partition(": ")[2]
+            group = typer.Typer(help=about[:1].upper() + about[1:], no_args_is_help=True)
+            _add_commands(group, found)
+            app.add_typer(group, name=module.name)
+        else:
+            app.command(module.name)(_with_exit_codes(found.command))
 
 
 def _with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
@@ -40,11 +54,9 @@ def _with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
         except RequestError as error:
             complain(str(error))
             raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            complain(
-                "interrupted; nothing was written. To go on, run the same command again: "
-                "strategies and seeds that had ended are known"
-            )
+        except KeyboardInterrupt as interruption:
+            # A command that can be gone on with says how.
+            complain(f"interrupted; {str(interruption) or 'nothing was written'}")
             raise typer.Exit(130) from None
 
     return speaking

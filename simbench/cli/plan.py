@@ -36,6 +36,7 @@ def command(
     Strategies whose course depends on a loss are refused. --json tells more, seed by seed. A
     drawing has one panel per strategy, of its first seed.
     """
+    from simbench.devices import group_facts
     from simbench.execution.identity import fingerprint
     from simbench.plan import plan
     from simbench.search import candidates
@@ -78,6 +79,9 @@ def command(
         out.print(f"{scenario.name}: the clock alone until the budget ends ({seeds})\n")
         for point, at in zip(points, plans, strict=True):
             _print(point.name, at)
+            if (group := point.scenario.group) is not None:
+                cluster, task = point.scenario.cluster, point.scenario.task
+                out.print(_of_devices(group_facts(group, cluster, task)))
         _print_sum(compared, search, len(points))
     if draw is not None:
         _draw(draw, points[0].scenario, {name: seeds[0] for name, seeds in plans[0].items()})
@@ -159,6 +163,17 @@ def _print_sum(compared: list["StrategyPlan"], search: list["StrategyPlan"], poi
         own = sum(each.gradients for each in search)
         out.print(f"The search tries {len(search)} candidates with {own:,} of them.")
     out.print("Staleness counts updates.")
+
+
+def _of_devices(facts: dict[str, int | float]) -> str:
+    """Return what the devices of a node do, in words."""
+    sent = facts["activations_bytes"] + facts["sums_bytes"] + facts["state_bytes"]
+    return (
+        f"Each node is {facts['devices']} devices. A step takes them "
+        f"{facts['step_ns'] / 1e6:,.3g} ms as a rule, and would take one of them "
+        f"{facts['alone_ns'] / 1e6:,.3g} ms; {facts['bubble_share']:.0%} of their pipeline's time "
+        f"is bubble. They send each other {sent / 1e6:,.3g} MB a step."
+    )
 
 
 def _figure(number: float | None, unit: float = 1) -> str:

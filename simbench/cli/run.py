@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from simbench.cli import _terminal as terminal
 from simbench.cli._terminal import err, out
+from simbench.units import SIZE_BYTES, TIME_NS
 
 if TYPE_CHECKING:
     from simbench.execution.executor import Executor
@@ -49,6 +50,14 @@ def command(
     results: terminal.ResultsFolder = Path("results"),
     reports: terminal.ReportsFolder = Path("reports"),
     cache: terminal.CacheFolder = None,
+    cache_limit: terminal.CacheLimit = "10 GB",
+    keep_every: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION",
+            help="Real time between two moments that are kept: so much is lost in a crash.",
+        ),
+    ] = "60 s",
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Train even what is known; compare with it.")
     ] = False,
@@ -64,6 +73,10 @@ def command(
     scenario = terminal.read_scenario(scenario_file, sets, seed)
     if executor is ExecutorKind.local and (address or nodes_per_actor):
         raise terminal.RequestError("--address and --nodes-per-actor are for --executor ray")
+    keeping = {
+        "keep_every_s": terminal.quantity("--keep-every", keep_every, TIME_NS) / 1e9,
+        "limit_bytes": terminal.quantity("--cache-limit", cache_limit, SIZE_BYTES),
+    }
     terminal.check_writable(results, reports)
     folder = run_folder(scenario, results)
     if folder.exists and not no_cache:
@@ -71,7 +84,8 @@ def command(
     else:
         begun_s = time.perf_counter()
         with (
-            closing(Memo(None)) if no_cache else terminal.opened_memo(cache) as memo,
+            _told_how_to_go_on("" if no_cache else keep_every),
+            closing(Memo(None)) if no_cache else terminal.opened_memo(cache, **keeping) as memo,
             _started(executor, scenario, nodes_per_actor, address) as started,
         ):
             startup_s = time.perf_counter() - begun_s
@@ -86,11 +100,25 @@ def command(
 
 
 @contextmanager
+def _told_how_to_go_on(keep_every: str) -> Iterator[None]:
+    """Have whoever interrupts told what the same command will compute again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not keep_every:
+            raise
+        raise KeyboardInterrupt(
+            "nothing was written to results. To go on, run the same command again: what had ended "
+            f"is known, and of the rest what was computed in the last {keep_every} is done again"
+        ) from None
+
+
+@contextmanager
 def _started(
     kind: ExecutorKind, scenario: "Scenario", nodes_per_actor: int | None, address: str | None
 ) -> Iterator["Executor"]:
     executor: Executor
-    nodes = max(point.scenario.cluster.nodes for point in scenario.points)
+    nodes = max(point.scenario.num_devices for point in scenario.points)
     if kind is ExecutorKind.local:
         from simbench.execution.processes import ProcessExecutor
 

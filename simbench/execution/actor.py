@@ -13,6 +13,8 @@ from typing import Any
 import cloudpickle
 import torch
 
+from simbench.execution.devices import moved
+from simbench.execution.memory import peak_resident_bytes
 from simbench.execution.threads import ThreadExecutor
 from simbench.execution.values import Operation, Recipe
 from simbench.execution.wire import Wires
@@ -67,6 +69,8 @@ class Actor:
     def __init__(self, host: str) -> None:
         """Listen on ``host`` for what other actors send."""
         torch.set_num_threads(1)
+        self.device = "cpu"
+        """Where operations run."""
         self._operations: dict[int, Operation] = {}
         self._results: dict[int, Recipe] = {}
         self._awaited: dict[int, Recipe] = {}
@@ -99,7 +103,7 @@ class Actor:
             self.cancel(era)
             self._operations.update(program.operations)
             for slot, result in program.given.items():
-                self._note(slot, Arrival(), [], ()).settle(result)
+                self._note(slot, Arrival(), [], ()).settle(moved(result, self.device))
             for slot in program.imports:
                 self._expect(slot)
             for slot, number, inputs, arguments, passed_over in program.tasks:
@@ -130,6 +134,10 @@ class Actor:
     def counts(self) -> tuple[Counter[str], Counter[str]]:
         """Return how many operations were computed, and of these, passed over at first."""
         return self._pool.operations_run, self._pool.passed_over_run
+
+    def peak_memory_bytes(self) -> int:
+        """Return the most memory that this process has had resident."""
+        return peak_resident_bytes()
 
     def num_results(self) -> int:
         """Return how many results are kept for programs to come."""
@@ -168,8 +176,9 @@ class Actor:
 
     def _tell(self, era: int, slot: int, result: Any, error: BaseException | None = None) -> None:
         try:
-            # What a user's own script defines can't be imported, so it travels whole.
-            told = cloudpickle.dumps((era, slot, error, result))
+            # The driver may have no GPU. What a user's own script defines can't be imported
+            # there, so it travels whole.
+            told = cloudpickle.dumps((era, slot, error, moved(result, "cpu")))
         except Exception as why:  # noqa: BLE001 - whoever waits must hear something
             what = f"{error!r}" if error else type(result).__name__
             unsent = RuntimeError(f"{what} can't be sent to the driver: {why}")

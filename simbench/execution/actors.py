@@ -102,6 +102,11 @@ class ActorExecutor:
         """How many of them had been passed over at first."""
         return self._counts()[1]
 
+    @property
+    def peak_memory_bytes(self) -> list[int]:
+        """The most memory that each actor has had resident."""
+        return self._call_all("peak_memory_bytes")
+
     def start(self, recipe: Recipe) -> Future[Any]:
         """Have ``recipe`` computed, and what it needs; the future brings its result here.
 

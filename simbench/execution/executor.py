@@ -40,6 +40,11 @@ class Executor(Protocol):
         """How many of them had been passed over at first, because a loss was known."""
         ...
 
+    @property
+    def peak_memory_bytes(self) -> list[int]:
+        """The most memory that each process beside this one has had resident."""
+        ...
+
     def start(self, recipe: Recipe) -> Future[Any]:
         """Begin to compute ``recipe`` and all that it needs; the future brings its result."""
         ...

@@ -64,6 +64,11 @@ class ThreadExecutor:
         with self._changed:
             return self._schedule.passed_over_run.copy()
 
+    @property
+    def peak_memory_bytes(self) -> list[int]:
+        """There is no process beside this one."""
+        return []
+
     def start(self, recipe: Recipe) -> Future[Any]:
         """Queue ``recipe`` and what it needs."""
         with self._changed:

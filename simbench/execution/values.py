@@ -9,6 +9,7 @@ its inputs, and Python's reference counts do the rest.
 import hashlib
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Final, Protocol, runtime_checkable
 
 
@@ -86,10 +87,62 @@ class Recipe:
         # Set where a known loss made it needless to compute this; it may be needed later.
         self.passed_over = False
 
+    @property
+    def given(self) -> tuple["Recipe", ...]:
+        """What it rests on, as far as one can tell without working out how it is computed."""
+        return self.inputs
+
     def settle(self, result: Any) -> None:
         """Take the result and forget the inputs, so that they can be freed."""
         self.result = result
         self.inputs = ()
+
+
+class Unfolding(Recipe):
+    """A recipe of many others, which are made when somebody asks for its inputs: to compute it.
+
+    What only asks what there is, as planning does, needs its key and ``given``.
+    """
+
+    __slots__ = ("_given", "_unfold", "_unfolded")
+
+    def __init__(
+        self,
+        operation: Operation,
+        given: tuple[Recipe, ...],
+        arguments: tuple[int, ...],
+        key: bytes,
+        num_bytes: int,
+        home: int,
+        unfold: Callable[[], Sequence[Recipe]],
+    ) -> None:
+        self._given = given
+        self._unfold: Callable[[], Sequence[Recipe]] | None = unfold
+        super().__init__(operation, (), arguments, key, num_bytes, home)
+        self._unfolded: tuple[Recipe, ...] | None = None
+
+    @property
+    def inputs(self) -> tuple[Recipe, ...]:
+        """The recipes that it joins; the first to ask has them made."""
+        if self._unfolded is None:
+            assert self._unfold is not None, "it is made once"
+            self._unfolded = tuple(self._unfold())
+            self._unfold = None
+        return self._unfolded
+
+    @inputs.setter
+    def inputs(self, inputs: tuple[Recipe, ...]) -> None:
+        self._unfolded = inputs
+
+    @property
+    def given(self) -> tuple[Recipe, ...]:
+        """What those rest on."""
+        return self._given
+
+    def settle(self, result: Any) -> None:
+        """Take the result and forget what it came from."""
+        super().settle(result)
+        self._given, self._unfold = (), None
 
 
 class Value:
@@ -133,13 +186,32 @@ class Graph:
         home: int = 0,
     ) -> Recipe:
         """Return the recipe of ``operation(*inputs, *arguments)``, the same one each time."""
-        digest = hashlib.sha256(f"{operation.identity}{arguments}".encode())
-        for each in inputs:
-            digest.update(each.key)
-        key = digest.digest()
+        key = _key(operation, inputs, arguments)
         found = self._recipes.get(key)
         if found is None:
             found = Recipe(operation, tuple(inputs), arguments, key, num_bytes, home)
+            self._recipes[key] = found
+        return found
+
+    def unfolding(
+        self,
+        operation: Operation,
+        given: Sequence[Recipe],
+        arguments: tuple[int, ...],
+        unfold: Callable[[], Sequence[Recipe]],
+        *,
+        num_bytes: int = 0,
+        home: int = 0,
+    ) -> Recipe:
+        """Return the recipe of ``operation(*unfold(), *arguments)``, which rests on ``given``.
+
+        What ``unfold`` makes must depend on nothing but the operation, ``given`` and ``arguments``,
+        as they name it.
+        """
+        key = _key(operation, given, arguments)
+        found = self._recipes.get(key)
+        if found is None:
+            found = Unfolding(operation, tuple(given), arguments, key, num_bytes, home, unfold)
             self._recipes[key] = found
         return found
 
@@ -154,17 +226,30 @@ class Graph:
         return {value.recipe for value in self._handles}
 
 
+def _key(operation: Operation, inputs: Sequence[Recipe], arguments: tuple[int, ...]) -> bytes:
+    digest = hashlib.sha256(f"{operation.identity}{arguments}".encode())
+    for each in inputs:
+        digest.update(each.key)
+    return digest.digest()
+
+
 def is_pending(recipe: Recipe) -> bool:
     """Whether nobody has computed the recipe yet."""
     return recipe.result is PENDING
 
 
+GIVEN: Final[Callable[[Recipe], tuple[Recipe, ...]]] = attrgetter("given")
+
+
 def in_order(
-    wanted: Iterable[Recipe], needed: Callable[[Recipe], bool] = is_pending
+    wanted: Iterable[Recipe],
+    needed: Callable[[Recipe], bool] = is_pending,
+    rests_on: Callable[[Recipe], tuple[Recipe, ...]] = attrgetter("inputs"),
 ) -> Iterator[Recipe]:
     """Yield the ``needed`` recipes among ``wanted`` and what they rest on, inputs first, each once.
 
-    What lies behind a recipe that isn't needed isn't visited.
+    What lies behind a recipe that isn't needed isn't visited. With ``GIVEN`` for ``rests_on``,
+    recipes are visited without those that they would be worked out to.
 
     Depth first, so that what frees soonest comes soonest: a mean of N vectors holds about log N
     of them at a time. Iterative, since chains are hundreds of thousands of recipes deep.
@@ -178,4 +263,4 @@ def in_order(
         elif recipe.key not in seen and needed(recipe):
             seen.add(recipe.key)
             stack.append((recipe, True))
-            stack.extend((each, False) for each in reversed(recipe.inputs))
+            stack.extend((each, False) for each in reversed(rests_on(recipe)))

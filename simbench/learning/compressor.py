@@ -4,8 +4,8 @@ import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -41,6 +41,10 @@ class Layout:
     def vector_bytes(self) -> int:
         """Bytes of the vector as it is."""
         return self.length * self.dtype.itemsize
+
+    def piece(self, length: int) -> "Layout":
+        """Return the layout of so many entries in a row, which belong to whatever tensors."""
+        return replace(self, shapes=((length,),))
 
     def matrix(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
         """Return rows and columns of a tensor as a matrix, o x i*k*k of a convolution's.
@@ -79,6 +83,9 @@ class Compression(Spec, ABC):
     kind: str
     error_feedback: bool
     """Whether what a payload leaves out is kept, and added to the next vector."""
+
+    reads_tensors: ClassVar[bool] = False
+    """Whether it looks at the model's tensors, so that a piece of the vector alone won't do."""
 
     @property
     def residual_weight(self) -> float:

@@ -1,13 +1,15 @@
 """What a model is: a module, how its parameters start, and the loss of a batch."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from simbench.spec import Spec
+from simbench.learning.split import Link, Part
+from simbench.spec import Spec, misfit
 
 Batch = tuple[Tensor, ...]
 """Tensors whose first axis is the sample; dataset and model agree on what they mean."""
@@ -83,6 +85,37 @@ class Model(Spec, ABC):
     def evaluate(self, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Return the loss and, where it means something, the accuracy, from 0 to 1."""
         return self.loss(module, batch), None
+
+    def split(self, stages: int, tensor: int) -> Sequence[Link]:
+        """Return the model as a chain of ``stages`` pieces, its layers in ``tensor`` parts.
+
+        By default it can't be split, and one piece in one part is the model.
+
+        Raises:
+            ValidationError: it can't be split so; made by ``spec.misfit``, with the key of
+                ``parallel`` that says so.
+        """
+        for key, count in (("pipeline", stages), ("tensor", tensor)):
+            if count > 1:
+                raise misfit((key,), f"model {self.kind} can't be split so")
+        return [Link(0, [Whole(self)])]
+
+
+class Whole(Part):
+    """A model as one part."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+        self.module = model.build()
+
+    def forward(self, x: Tensor | None, batch: Batch) -> Tensor:
+        """Return the loss of ``batch``."""
+        return self.model.loss(self.module, batch)
+
+    def slices(self, whole: nn.Module) -> Iterable[Tensor]:
+        """Return all parameters."""
+        return whole.parameters()
 
 
 class Predictor(Model, ABC):

@@ -23,14 +23,21 @@ from simbench.learning.operations_gradient import TransformGradient
 from simbench.learning.operations_step import Forget
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.pieces import Pieces, Sum, Whole
+from simbench.learning.split_gradient import Partition, SplitGradient
 
 
 class Training:
     """Makes the recipes of one strategy and seed. Nothing is computed here."""
 
     def __init__(
-        self, graph: Graph, bench: Bench, optimizer: Optimizer, faults: Sequence[Fault] = ()
+        self,
+        graph: Graph,
+        bench: Bench,
+        optimizer: Optimizer,
+        faults: Sequence[Fault] = (),
+        partition: Partition | None = None,
     ) -> None:
+        """Make those of ``bench``; where there is a ``partition``, gradients are split so."""
         self.graph = graph
         self.vector_bytes = bench.task.vector_bytes
         self.layout = Layout(bench.task.shapes, bench.task.torch_dtype, bench.seed)
@@ -43,6 +50,7 @@ class Training:
         self._forget = Forget()
         self._faulty = FaultyNodes(graph, faults, bench.seed)
         self._loss = Loss(bench)
+        self._split = SplitGradient(graph, bench, partition, self.mix) if partition else None
         self._bench = bench
         self._optimizer = optimizer
         self._steps: dict[Optimizer, Step] = {}
@@ -60,6 +68,8 @@ class Training:
 
     def gradient(self, parameters: Recipe, rank: int, step: int) -> Recipe:
         """Return the gradient of node ``rank``'s batch number ``step``, as it comes out."""
+        if self._split is not None:
+            return self._split.gradient(parameters, rank, step)
         return self._vector(self._gradient, (parameters,), (rank, step), rank)
 
     def shard_samples(self, rank: int) -> int:
@@ -68,6 +78,8 @@ class Training:
 
     def loss(self, parameters: Recipe, rank: int, step: int) -> Recipe:
         """Return the loss of node ``rank``'s batch number ``step``, one number."""
+        if self._split is not None:
+            return self._split.loss(parameters, rank, step)
         return self.apply(self._loss, (parameters,), (rank, step), self.entry_bytes, rank)
 
     def transformed(

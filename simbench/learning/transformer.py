@@ -54,16 +54,17 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return what both sublayers make of ``x``."""
         if self.shape.norm == "post":
-            x = self.attention_norm(self._after(x, self._attend(x)))
-            out: Tensor = self.feed_forward_norm(self._after(x, self._feed_forward(x)))
+            x = self.attention_norm(self._after(x, self.attend(x)))
+            out: Tensor = self.feed_forward_norm(self._after(x, self.feed_forward(x)))
             return out
-        x = self._after(x, self._attend(self.attention_norm(x)))
-        return self._after(x, self._feed_forward(self.feed_forward_norm(x)))
+        x = self._after(x, self.attend(self.attention_norm(x)))
+        return self._after(x, self.feed_forward(self.feed_forward_norm(x)))
 
     def _after(self, x: Tensor, change: Tensor) -> Tensor:
         return x + change if self.shape.residual else change
 
-    def _attend(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor) -> Tensor:
+        """Return what the heads find."""
         split = self.query_key_value(x).unflatten(-1, (3, self.shape.heads, -1))
         q, k, v = split.permute(2, 0, 3, 1, 4)  # each (B, H, T, C/H)
         if self.shape.rotary:
@@ -72,7 +73,8 @@ class Block(nn.Module):
         out: Tensor = self.attention_out(y.transpose(1, 2).flatten(2))  # (B, T, C)
         return out
 
-    def _feed_forward(self, x: Tensor) -> Tensor:
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """Return what becomes of each token by itself."""
         out: Tensor = self.feed_forward_out(F.gelu(self.feed_forward_in(x)))  # via (B, T, 4C)
         return out
 

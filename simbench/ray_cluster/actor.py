@@ -19,11 +19,11 @@ class NodeActor(Actor):
 
     def describe(self) -> tuple[str, dict[str, str]]:
         """Return the device that this actor computes on, and what its bits depend on."""
-        device = "cuda" if ray.get_gpu_ids() else "cpu"
-        if device == "cuda":
+        self.device = "cuda" if ray.get_gpu_ids() else "cpu"
+        if self.device == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS isn't
             torch.use_deterministic_algorithms(mode=True)
-        return device, fingerprint(device)
+        return self.device, fingerprint(self.device)
 
     @ray.method(concurrency_group="news", num_returns="streaming")
     def stream_news(self) -> Iterator[bytes]:

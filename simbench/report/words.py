@@ -48,6 +48,12 @@ def meanings(run: RunFolder) -> dict[str, str]:
         "Samples": f"Training samples over all {workers} workers, {batch} per worker and step.",
         "Payload": _PAYLOAD,
     }
+    if group := run.summary.get("group"):
+        words["Devices"] = (
+            f"Each worker is {group['devices']} devices that split the model. A step takes them "
+            f"{group['step_ns'] / 1e6:,.3g} ms as a rule, {group['bubble_share']:.1%} of their "
+            "pipeline's time is bubble, and what they send each other is no payload."
+        )
     for what, meaning in (("accuracy", _ACCURACY), ("perplexity", _PERPLEXITY)):
         if any(entry.get(f"final_{what}") is not None for entry in run.summary["runs"]):
             words[what.capitalize()] = meaning

@@ -41,6 +41,7 @@ class AdaComm(Strategy):
     """What tau is multiplied by where the loss doesn't make it shorter."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> None:
@@ -49,10 +50,13 @@ class AdaComm(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Train alone, average every tau steps, choose tau anew after each interval."""
-        state = node.initial_state()
-        first = yield from self._loss(node, state.parameters)
-        period, next_averaging, next_choice = self.period, self.period, self.interval
-        for step in itertools.count(1):
+        # What it goes by: the first loss, tau, the next averaging and the next choice.
+        plan = math.nan, self.period, self.period, self.interval
+        done, state, plan = node.resume(0, node.initial_state(), plan)
+        first, period, next_averaging, next_choice = plan
+        if not done:
+            first = yield from self._loss(node, state.parameters)
+        for step in itertools.count(done + 1):
             state = node.step(state, (yield node.compute_gradient(state.parameters)))
             averages = step == next_averaging
             if averages:
@@ -64,6 +68,8 @@ class AdaComm(Strategy):
                     period = self._next_period(period, loss, first)
                     next_choice = (step // self.interval + 1) * self.interval
                 next_averaging = step + period
+            plan = first, period, next_averaging, next_choice
+            yield from node.keep(step, state, plan)
 
     def _loss(self, node: Node, parameters: Value) -> Steps:
         """Return the loss at ``parameters``, which all workers share, over all next batches."""

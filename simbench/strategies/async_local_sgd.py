@@ -1,18 +1,18 @@
 """Asynchronous local SGD: long inner phases, and outer steps as soon as somebody comes back."""
 
-import itertools
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 
 from simbench.learning.optimizers.delayed_nesterov import DelayedNesterov
 from simbench.node import Node, Steps
-from simbench.strategy import OptimizerChoice, ServerPlace, Strategy
+from simbench.strategy import CompressingStrategy, OptimizerChoice, ServerPlace
 from simbench.units import Nanoseconds
 
 
-class AsyncLocalSGD(Strategy):
+class AsyncLocalSGD(CompressingStrategy):
     """Workers train alone from the server's theta; whoever ends first opens a window of ``grace``.
 
     Worker i takes H_i steps of the task's optimiser, the inner one, from the theta that it read to
@@ -48,6 +48,7 @@ class AsyncLocalSGD(Strategy):
     """``own_machine``, or the rank of the worker whose machine and link it shares."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "updates"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> ServerPlace:
@@ -57,25 +58,35 @@ class AsyncLocalSGD(Strategy):
     def work(self, node: Node) -> Steps:
         """Take the inner steps, push what they changed, wait until the window has closed."""
         state, steps = node.initial_state(), self._steps(node, node.rank)
+        exchange = self.exchange(node)
         while True:
             read = state.parameters
             for _ in range(steps):
                 state = node.step(state, (yield node.compute_gradient(state.parameters)))
-            node.send(node.server, node.subtract(read, state.parameters), tag="push")
+            pushed = yield from exchange.encode(node.subtract(read, state.parameters))
+            node.send(node.server, pushed, tag="push")
             model = yield node.receive("model")
             state = state.with_parameters(model.body)
 
     def serve(self, node: Node) -> Steps:
         """Gather a window's pushes, step on them, let their workers go on."""
-        shared = node.initial_state()
+        update, shared = node.resume(0, node.initial_state())
+        exchange = self.exchange(node)
         steps = {worker: self._steps(node, worker) for worker in node.workers}
         took_ns = {worker: steps[worker] * node.usual_step_ns(worker) for worker in node.workers}
-        began_ns, read = dict.fromkeys(node.workers, 0), dict.fromkeys(node.workers, 0)
-        for update in itertools.count(1):
-            pushes = yield from self._window(node, began_ns, took_ns)
-            changes = [push.body for push in pushes]
+        began_ns = dict.fromkeys(node.workers, node.now_ns)
+        read = dict.fromkeys(node.workers, update)
+
+        def let_go(worker: int) -> None:
+            node.send(worker, shared.parameters, tag="model")
+            began_ns[worker], read[worker] = node.now_ns, update
+
+        while True:
+            pushes = yield from self._window(node, began_ns, took_ns, let_go)
+            changes = [exchange.decode(push.body) for push in pushes]
             for change in [node.mix(*changes)] if self.outer_step == "window" else changes:
                 shared = node.step(shared, change, self.outer)
+            update += 1
             merged = [push.sender for push in pushes]
             node.publish(
                 shared.parameters,
@@ -85,25 +96,41 @@ class AsyncLocalSGD(Strategy):
                 batches=sum(steps[worker] for worker in merged),
             )
             for worker in merged:
-                node.send(worker, shared.parameters, tag="model")
-                began_ns[worker], read[worker] = node.now_ns, update
+                let_go(worker)
+            yield from node.keep(update, shared)
 
-    def _window(self, node: Node, began_ns: dict[int, int], took_ns: dict[int, int]) -> Steps:
-        """Wait for the first push and those that come within the grace time; note how long."""
+    def _window(
+        self,
+        node: Node,
+        began_ns: dict[int, int],
+        took_ns: dict[int, int],
+        let_go: Callable[[int], None],
+    ) -> Steps:
+        """Wait for the first push and those that come within the grace time; note how long.
+
+        Whoever joins meanwhile is let go at once, and what it had pushed before is forgotten.
+        """
         pushes: list[Any] = []
-        awaited, over, closes_ns = list(node.workers), None, math.inf
+        awaited, over, closes_ns = list(node.members), None, math.inf
         while not pushes or any(began_ns[i] + took_ns[i] <= closes_ns for i in awaited):
-            arriving = node.receive("push")
+            arriving = node.receive(("push", "join", "left"))
             if over is None:
                 yield arriving
             elif (yield from node.race(arriving, over)) is over:
                 break
-            pushes.append(arriving.mail)
             worker = arriving.mail.sender
-            awaited.remove(worker)
-            took_ns[worker] = node.now_ns - began_ns[worker]
-            if len(pushes) == 1 and self.grace is not None:
-                over, closes_ns = node.wait(self.grace), node.now_ns + self.grace
+            awaited = [each for each in node.members if each in awaited and each != worker]
+            if arriving.mail.tag == "join":
+                pushes = [push for push in pushes if push.sender != worker]
+                let_go(worker)
+                awaited.append(worker)
+                if not pushes:
+                    over, closes_ns = None, math.inf
+            elif arriving.mail.tag == "push":
+                pushes.append(arriving.mail)
+                took_ns[worker] = node.now_ns - began_ns[worker]
+                if over is None and self.grace is not None:
+                    over, closes_ns = node.wait(self.grace), node.now_ns + self.grace
         return pushes
 
     def _steps(self, node: Node, worker: int) -> int:

@@ -6,9 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import PositiveInt, model_validator
 
+from simbench.learning.aggregators.mean import Mean
 from simbench.node import Node, Steps
 from simbench.spec import misfit
-from simbench.strategy import CompressingStrategy
+from simbench.strategy import AggregatorChoice, CompressingStrategy
 from simbench.units import Bytes
 
 
@@ -21,6 +22,9 @@ class Averaging(CompressingStrategy):
 
     With a ``bucket``, communication overlaps with the last backward pass of a period: what is
     averaged goes out in buckets, one all-reduce after the other, as soon as each has come out.
+
+    With another ``aggregator`` than the mean, that is made of what all have: everybody sends its
+    vector to everybody (an all-gather), unless it is a sum, and each makes the same of them.
 
     Source:
         Stich, "Local SGD Converges Fast and Communicates Little", ICLR 2019, arXiv:1805.09767,
@@ -37,6 +41,9 @@ class Averaging(CompressingStrategy):
     bucket: Bytes | None = None
     """Size of a bucket, such as 25 MiB; by default all is averaged at once, after the step."""
 
+    aggregator: AggregatorChoice = Mean()
+    """What is made of what all have."""
+
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
     resumes: ClassVar[bool] = True
 
@@ -44,6 +51,20 @@ class Averaging(CompressingStrategy):
     def _compresses_all_at_once(self) -> "Averaging":
         if self.bucket and self.compression:
             raise misfit(("bucket",), "can't be combined with compression, which takes all at once")
+        if self.bucket and self.aggregator != Mean():
+            raise misfit(
+                ("bucket",),
+                f"needs aggregator: mean; {self.aggregator.kind} is made of all at once",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_add_up(self) -> "Averaging":
+        if self.aggregator.reads_samples and self.on_failure.goes_on:
+            raise misfit(
+                ("on_failure",),
+                f"with {self.aggregator.kind}, one can only wait: who leaves takes a weight along",
+            )
         return self
 
     @property
@@ -56,10 +77,21 @@ class Averaging(CompressingStrategy):
         """If they are averaged."""
         return self.combine == "gradients"
 
+    def check(self, num_workers: int) -> None:
+        """Refuse an aggregator that can't do with so few."""
+        self.aggregator.check("aggregator", num_workers)
+        if self.on_failure.goes_on:
+            # So few may be left.
+            self.aggregator.check("aggregator", 1)
+
     def work(self, node: Node) -> Steps:
         """Train alone, meet the others every ``period`` steps."""
-        done, state, gathered = node.resume(0, node.initial_state(), None)
-        exchange, shared = self.exchange(node), state.parameters
+        state = node.initial_state()
+        # What all have had last, which what is sent is compared with where it is compressed.
+        since = state.parameters if self.compression else None
+        done, state, gathered, since, sent = node.resume(0, state, None, since, ())
+        exchange = self.exchange(node, sent)
+        at_once = self.compression or self.aggregator != Mean()
         for step in itertools.count(done + 1):
             meeting = step % self.period == 0
             if self.combine == "gradients":
@@ -69,8 +101,8 @@ class Averaging(CompressingStrategy):
                     state.parameters, bucket_bytes=bucket, add_to=gathered
                 )
                 if meeting:
-                    if self.compression:
-                        mean = yield from exchange.all_reduce((yield computing))
+                    if at_once:
+                        mean = yield from exchange.aggregate(self.aggregator, (yield computing))
                     else:
                         mean = yield from node.all_reduce_buckets(computing)
                     state = node.step(state, node.mix(mean, weights=(1 / self.period,)))
@@ -85,7 +117,8 @@ class Averaging(CompressingStrategy):
                 gradient = yield node.compute_gradient(state.parameters)
                 state = node.step(state, gradient)
                 if meeting:
-                    shared = yield from exchange.all_reduce(state.parameters, since=shared)
-                    state = state.with_parameters(shared)
+                    mean = yield from exchange.aggregate(self.aggregator, state.parameters, since)
+                    since = mean if self.compression else None
+                    state = state.with_parameters(mean)
             node.publish(state.parameters, progress=step)
-            yield from node.keep(step, state, gathered)
+            yield from node.keep(step, state, gathered, since, exchange.memory)

@@ -6,10 +6,10 @@ from pydantic import Field, NonNegativeFloat
 
 from simbench.learning.operations_delay import Compensate, MeanSquare
 from simbench.node import Node, State, Steps
-from simbench.strategy import ServerPlace, Strategy
+from simbench.strategy import CompressingStrategy, ServerPlace
 
 
-class DelayCompensated(Strategy):
+class DelayCompensated(CompressingStrategy):
     """A worker's gradient is corrected for what the server's parameters did since it read them.
 
     Worker i pushes g, the gradient at the w_i that it read. The server steps, by the task's
@@ -41,25 +41,33 @@ class DelayCompensated(Strategy):
         """Where ``server`` says."""
         return self.server
 
+    @property
+    def exchanges_gradients(self) -> bool:
+        """It does."""
+        return True
+
     def work(self, node: Node) -> Steps:
         """Push the gradient at what the server last sent, wait for the server's answer."""
-        parameters = node.initial_state().parameters
+        parameters, exchange = node.initial_state().parameters, self.exchange(node)
         while True:
-            node.send(node.server, (yield node.compute_gradient(parameters)), tag="push")
+            gradient = yield node.compute_gradient(parameters)
+            node.send(node.server, (yield from exchange.encode(gradient)), tag="push")
             parameters = (yield node.receive("model")).body
 
     def serve(self, node: Node) -> Steps:
         """Compensate and step, in order of arrival; remember what each worker was sent."""
         update, state, squares = node.resume(0, node.initial_state(), None)
+        exchange = self.exchange(node)
         sent = dict.fromkeys(node.workers, (state.parameters, update))
         while True:
             push = yield node.receive(("push", "join"))
             if push.tag == "push":
+                gradient = exchange.concluded(exchange.decode(push.body))
                 read, version = sent[push.sender]
                 if self.variant == "adaptive":
                     before = () if squares is None else (squares,)
-                    squares = node.apply(MeanSquare(self.decay), push.body, *before)
-                state = node.step(state, self._compensated(node, push.body, state, read, squares))
+                    squares = node.apply(MeanSquare(self.decay), gradient, *before)
+                state = node.step(state, self._compensated(node, gradient, state, read, squares))
                 staleness = update - version
                 update += 1
                 node.publish(state.parameters, update, contributor=push.sender, staleness=staleness)

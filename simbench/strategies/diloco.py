@@ -45,9 +45,10 @@ class DiLoCo(CompressingStrategy):
 
     def work(self, node: Node) -> Steps:
         """Train alone; every ``period`` steps, take an outer step with the others."""
-        state, exchange = node.initial_state(), self.exchange(node)
+        state = node.initial_state()
         shared = node.fresh_state(state.parameters)
-        done, state, shared = node.resume(0, state, shared)
+        done, state, shared, sent = node.resume(0, state, shared, ())
+        exchange = self.exchange(node, sent)
         for step in itertools.count(done + 1):
             gradient = yield node.compute_gradient(state.parameters)
             state = node.step(state, gradient)
@@ -57,4 +58,4 @@ class DiLoCo(CompressingStrategy):
                 shared = node.step(shared, outer_gradient, self.outer)
                 state = state.with_parameters(shared.parameters)
             node.publish(state.parameters, progress=step)
-            yield from node.keep(step, state, shared)
+            yield from node.keep(step, state, shared, exchange.memory)

@@ -1,6 +1,5 @@
 """Asynchronous federated optimisation: the server moves towards each model that comes back."""
 
-import itertools
 from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
@@ -9,10 +8,10 @@ from simbench.damping import DampingChoice
 from simbench.dampings.polynomial import PolynomialDamping
 from simbench.node import Node, Steps
 from simbench.spec import misfit
-from simbench.strategy import ServerPlace, Strategy
+from simbench.strategy import CompressingStrategy, ServerPlace
 
 
-class FedAsync(Strategy):
+class FedAsync(CompressingStrategy):
     """The server's x is averaged with each worker's model on arrival, the less the staler it is.
 
     A worker takes ``period`` local steps from the x that it read, on f(y) + rho/2 |y - x|^2 where
@@ -43,6 +42,7 @@ class FedAsync(Strategy):
     """``own_machine``, or the rank of the worker whose machine and link it shares."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "updates"
+    resumes: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _pulls(self) -> "FedAsync":
@@ -61,7 +61,7 @@ class FedAsync(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Step from what the server last sent, push the model, wait for the server's answer."""
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         while True:
             read = state.parameters
             for _ in range(self.period):
@@ -70,19 +70,31 @@ class FedAsync(Strategy):
                     pull = node.subtract(state.parameters, read)
                     slope = node.mix(slope, pull, weights=(1.0, self.proximal))
                 state = node.step(state, slope)
-            node.send(node.server, state.parameters, tag="push")
+            pushed = yield from exchange.encode(state.parameters, since=read)
+            node.send(node.server, pushed, tag="push")
             model = yield node.receive("model")
             state = state.with_parameters(model.body)
 
     def serve(self, node: Node) -> Steps:
-        """Average with what arrives, in order of arrival, and answer its sender."""
-        parameters = node.initial_state().parameters
-        read = dict.fromkeys(node.workers, 0)
-        for update in itertools.count(1):
-            push = yield node.receive("push")
-            staleness = update - 1 - read[push.sender]
-            alpha = self.mixing * self.damping.factor(staleness)
-            parameters = node.mix(parameters, push.body, weights=(1 - alpha, alpha))
-            node.publish(parameters, update, contributor=push.sender, staleness=staleness)
+        """Average with what arrives, in order of arrival, and answer its sender.
+
+        A worker that joins is answered, too.
+        """
+        update, parameters = node.resume(0, node.initial_state().parameters)
+        exchange = self.exchange(node)
+        read = dict.fromkeys(node.workers, update)
+        # Where it is compressed, what comes is how far a worker got from what it was sent.
+        sent = dict.fromkeys(node.workers, parameters if self.compression else None)
+        while True:
+            push = yield node.receive(("push", "join"))
+            if push.tag == "push":
+                model = exchange.concluded(exchange.decode(push.body), sent[push.sender])
+                staleness = update - read[push.sender]
+                alpha = self.mixing * self.damping.factor(staleness)
+                parameters = node.mix(parameters, model, weights=(1 - alpha, alpha))
+                update += 1
+                node.publish(parameters, update, contributor=push.sender, staleness=staleness)
             node.send(push.sender, parameters, tag="model")
             read[push.sender] = update
+            sent[push.sender] = parameters if self.compression else None
+            yield from node.keep(update, parameters)

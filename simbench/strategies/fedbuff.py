@@ -1,16 +1,16 @@
 """Buffered asynchronous aggregation: workers wait for nobody, the server for a few changes."""
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
 from simbench.damping import DampingChoice
 from simbench.dampings.polynomial import PolynomialDamping
 from simbench.node import Node, Steps
-from simbench.strategy import ServerPlace, Strategy
+from simbench.strategy import CompressingStrategy, ServerPlace
 
 
-class FedBuff(Strategy):
+class FedBuff(CompressingStrategy):
     """The server gathers K changes, whoever they are from, and adds their damped mean.
 
     A worker takes ``period`` local steps from the w that it read and pushes what they changed,
@@ -41,6 +41,7 @@ class FedBuff(Strategy):
     """``own_machine``, or the rank of the worker whose machine and link it shares."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "updates"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> ServerPlace:
@@ -53,33 +54,39 @@ class FedBuff(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Step from what the server last sent, push the change, wait for the server's answer."""
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         while True:
             read = state.parameters
             for _ in range(self.period):
                 state = node.step(state, (yield node.compute_gradient(state.parameters)))
-            node.send(node.server, node.subtract(state.parameters, read), tag="push")
+            pushed = yield from exchange.encode(node.subtract(state.parameters, read))
+            node.send(node.server, pushed, tag="push")
             model = yield node.receive("model")
             state = state.with_parameters(model.body)
 
     def serve(self, node: Node) -> Steps:
-        """Gather changes and add K at a time; answer each with the newest parameters."""
-        parameters = node.initial_state().parameters
-        read = dict.fromkeys(node.workers, 0)
-        gathered: list[Any] = []
-        update = 0
+        """Gather changes and add K at a time; answer each with the newest parameters.
+
+        A worker that joins is answered, too.
+        """
+        update, parameters, gathered = node.resume(0, node.initial_state().parameters, ())
+        exchange = self.exchange(node)
+        read = dict.fromkeys(node.workers, update)
         while True:
-            push = yield node.receive("push")
-            gathered.append((push.body, update - read[push.sender]))
+            push = yield node.receive(("push", "join"))
+            if push.tag == "push":
+                change = exchange.decode(push.body)
+                gathered = (*gathered, (change, update - read[push.sender]))
             if len(gathered) == self.buffer:
                 changes, stalenesses = zip(*gathered, strict=True)
                 share = self.server_rate / self.buffer
                 weights = [share * self.damping.factor(each) for each in stalenesses]
                 parameters = node.add(parameters, node.mix(*changes, weights=weights))
-                update, gathered = update + 1, []
+                update, gathered = update + 1, ()
                 contributor = push.sender if self.buffer == 1 else None
                 node.publish(
                     parameters, update, contributor=contributor, staleness=max(stalenesses)
                 )
             node.send(push.sender, parameters, tag="model")
             read[push.sender] = update
+            yield from node.keep(update, parameters, gathered)

@@ -48,6 +48,16 @@ class HierarchicalAveraging(CompressingStrategy):
             )
         return self
 
+    @model_validator(mode="after")
+    def _island_knows_where_it_began(self) -> "HierarchicalAveraging":
+        if self.compression and self.on_failure.goes_on:
+            raise misfit(
+                ("on_failure",),
+                "with compression, one can only wait: who joins may hear from another island, and "
+                "doesn't know what its own has had",
+            )
+        return self
+
     @property
     def server_place(self) -> None:
         """There is no server."""

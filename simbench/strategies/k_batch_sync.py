@@ -1,17 +1,16 @@
 """K-batch-sync SGD: the first K gradients of a version count, whoever computes them."""
 
-import itertools
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 from simpy.events import Event, Process
 
 from simbench.mailbox import Mail
 from simbench.node import Node, Steps
-from simbench.strategy import OptimizerChoice, ServerPlace, Strategy
+from simbench.strategy import CompressingStrategy, OptimizerChoice, ServerPlace
 
 
-class KBatchSync(Strategy):
+class KBatchSync(CompressingStrategy):
     """The server takes a step on the mean of the first ``batches`` gradients of its parameters.
 
     A worker that has finished a batch pushes its gradient and goes on with its next batch at the
@@ -39,11 +38,17 @@ class KBatchSync(Strategy):
     """The server's optimiser for the mean gradient; by default that of the task."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> ServerPlace:
         """Where ``server`` says."""
         return self.server
+
+    @property
+    def exchanges_gradients(self) -> bool:
+        """It does."""
+        return True
 
     @property
     def is_order_dependent(self) -> bool:
@@ -56,7 +61,8 @@ class KBatchSync(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Compute at the same version, again and again, until the news of another one come."""
-        parameters, version = node.initial_state().parameters, 0
+        parameters, version = node.initial_state().parameters, node.first_version
+        exchange = self.exchange(node)
         last_push: list[Event] = []
         while True:
             computing = node.compute_gradient(parameters)
@@ -66,29 +72,38 @@ class KBatchSync(Strategy):
                     parameters, version = news.mail.body, news.mail.version
                     break
             else:
-                last_push = [node.send(node.server, computing.value, tag="push", version=version)]
+                gradient: Any = computing.value
+                pushed = yield from exchange.encode(gradient)
+                last_push = [node.send(node.server, pushed, tag="push", version=version)]
 
     def serve(self, node: Node) -> Steps:
-        """Step on the first K gradients of a version; see that everybody gets the newest."""
-        state, version = node.initial_state(), 0
+        """Step on the first K gradients of a version; see that everybody gets the newest.
+
+        A worker that joins is sent it, too.
+        """
+        version, state = node.resume(0, node.initial_state())
+        exchange = self.exchange(node)
         under_way: dict[int, Process] = {}
 
-        def bring(worker: int) -> Steps:
-            sent = 0
-            while sent < version:
-                sent = version
-                yield node.send(worker, state.parameters, tag="model", version=sent)
+        def bring(worker: int, has: int) -> Steps:
+            while has < version:
+                has = version
+                yield node.send(worker, state.parameters, tag="model", version=has)
 
-        for step in itertools.count(1):
+        while True:
             pushes: list[Mail] = []
             while len(pushes) < self.batches:
-                push = yield node.receive("push")
-                if push.version == version:
+                push = yield node.receive(("push", "join"))
+                if push.tag == "join":
+                    # What was on its way when it left never arrives.
+                    under_way[push.sender] = node.start(bring(push.sender, has=-1))
+                elif push.version == version:
                     pushes.append(push)
             pushes.sort(key=lambda push: push.sender)
-            mean = node.mix(*(push.body for push in pushes))
-            state, version = node.step(state, mean, self.optimizer), step
-            node.publish(state.parameters, progress=step)
-            for worker in node.workers:
+            mean = exchange.mean([push.body for push in pushes])
+            state, version = node.step(state, mean, self.optimizer), version + 1
+            node.publish(state.parameters, progress=version)
+            for worker in node.members:
                 if worker not in under_way or not under_way[worker].is_alive:
-                    under_way[worker] = node.start(bring(worker))
+                    under_way[worker] = node.start(bring(worker, has=version - 1))
+            yield from node.keep(version, state)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 from simpy.events import Event
 
-from simbench.exchange import Exchange
+from simbench.exchange import Exchange, aggregate
 from simbench.learning.aggregators.mean import Mean
 from simbench.node import Node, State, Steps
 from simbench.spec import misfit
@@ -17,7 +17,6 @@ from simbench.strategy import (
     OptimizerChoice,
     ServerPlace,
     ShardPlace,
-    aggregate,
     check_shards,
     shard_places,
 )

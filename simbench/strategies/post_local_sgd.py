@@ -40,13 +40,17 @@ class PostLocalSGD(CompressingStrategy):
 
     def work(self, node: Node) -> Steps:
         """Step; average at every step until the switch, and seldom after it."""
-        done, state = node.resume(0, node.initial_state())
-        exchange, shared = self.exchange(node), state.parameters
+        state = node.initial_state()
+        # What all have had last, which what is sent is compared with where it is compressed.
+        since = state.parameters if self.compression else None
+        done, state, since, sent = node.resume(0, state, since, ())
+        exchange = self.exchange(node, sent)
         for step in itertools.count(done + 1):
             gradient = yield node.compute_gradient(state.parameters)
             state = node.step(state, gradient)
             if step <= self.switch or (step - self.switch) % self.period == 0:
-                shared = yield from exchange.all_reduce(state.parameters, since=shared)
-                state = state.with_parameters(shared)
+                mean = yield from exchange.all_reduce(state.parameters, since)
+                since = mean if self.compression else None
+                state = state.with_parameters(mean)
             node.publish(state.parameters, progress=step)
-            yield from node.keep(step, state)
+            yield from node.keep(step, state, since, exchange.memory)

@@ -50,9 +50,10 @@ class SlowMo(CompressingStrategy):
         """Train alone; every ``period`` steps, average and take the slow step."""
         # Its velocity is v, and its step is the slow one.
         slow = SGD(learning_rate=self.alpha, momentum=self.momentum)
-        state, exchange = node.initial_state(), self.exchange(node)
+        state = node.initial_state()
         shared = node.fresh_state(state.parameters)
-        done, state, shared = node.resume(0, state, shared)
+        done, state, shared, sent = node.resume(0, state, shared, ())
+        exchange = self.exchange(node, sent)
         for step in itertools.count(done + 1):
             gradient = yield node.compute_gradient(state.parameters)
             state = node.step(state, gradient)
@@ -64,4 +65,4 @@ class SlowMo(CompressingStrategy):
                 else:
                     state = state.with_parameters(shared.parameters)
             node.publish(state.parameters, progress=step)
-            yield from node.keep(step, state, shared)
+            yield from node.keep(step, state, shared, exchange.memory)

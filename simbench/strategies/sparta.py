@@ -31,6 +31,7 @@ class SPARTA(Strategy):
     """p, the share of the entries that is averaged at each step."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> None:
@@ -39,10 +40,10 @@ class SPARTA(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Step, then average what was drawn for this step."""
-        state = node.initial_state()
+        done, state = node.resume(0, node.initial_state())
         size = state.parameters.num_bytes // node.entry_bytes
         count = max(1, round(self.share * size))
-        for step in itertools.count(1):
+        for step in itertools.count(done + 1):
             state = node.step(state, (yield node.compute_gradient(state.parameters)))
             draw = int(node.shared_draw("sparta", step).integers(2**63))
             which = node.apply(Choose(), arguments=(size, count, draw), num_bytes=8 * count)
@@ -52,3 +53,4 @@ class SPARTA(Strategy):
             mean = yield node.all_reduce(chosen)
             state = state.with_parameters(node.apply(Replace(), state.parameters, which, mean))
             node.publish(state.parameters, progress=step)
+            yield from node.keep(step, state)

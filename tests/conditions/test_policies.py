@@ -11,6 +11,13 @@ import pytest
 from simbench.conditions.late_join import LateJoin
 from simbench.conditions.node_failure import NodeFailure
 from simbench.conditions.node_failures import NodeFailures
+from simbench.learning.aggregators.median import Median
+from simbench.learning.compression.fp4 import FP4
+from simbench.learning.compression.int8 import Int8
+from simbench.learning.compression.powersgd import PowerSGD
+from simbench.learning.compression.qsgd import QSGD
+from simbench.learning.compression.random_k import RandomK
+from simbench.learning.compression.top_k import TopK
 from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.optimizers.sgd import SGD
@@ -21,19 +28,32 @@ from simbench.policies.go_on import GoOn
 from simbench.policies.restart import Restart
 from simbench.scenario import Stop
 from simbench.spec import discover
+from simbench.strategies.async_local_sgd import AsyncLocalSGD
 from simbench.strategies.asynchronous import Asynchronous
 from simbench.strategies.averaging import Averaging
 from simbench.strategies.d_psgd import DPSGD
 from simbench.strategies.diloco import DiLoCo
+from simbench.strategies.hierarchical_averaging import HierarchicalAveraging
+from simbench.strategies.k_batch_sync import KBatchSync
 from simbench.strategies.matching_gossip import MatchingGossip
 from simbench.strategies.parameter_server import ParameterServer
+from simbench.strategies.post_local_sgd import PostLocalSGD
+from simbench.strategies.slowmo import SlowMo
+from simbench.strategies.sparta import SPARTA
 from simbench.strategies.ssp import StaleSynchronous
+from simbench.strategies.streaming_diloco import StreamingDiLoCo
 from simbench.strategy import Strategy
 from simbench.testing import run
 
 S = 10**9
 GO_ON = GoOn(detection=50)
 EVERY = {k: s for k, s in discover("simbench.strategies", Strategy).items() if s.resumes}
+
+COMPRESSING = {
+    kind
+    for kind, strategy in EVERY.items()
+    if "compression" in strategy.model_fields and kind != "hierarchical_averaging"
+}
 
 
 def times(simulation):
@@ -113,6 +133,11 @@ def test_the_state_is_sent_to_who_is_back_at_the_next_round_and_takes_its_time(t
         (Averaging(), 2),
         (DiLoCo(period=2), 4),
         (DiLoCo(period=2, outer=SGD(learning_rate=1.0)), 3),
+        # What all have had last, but not what the donor hasn't sent yet.
+        (Averaging(compression=TopK(share=0.2)), 3),
+        (PostLocalSGD(compression=Int8(error_feedback=True)), 3),
+        (DiLoCo(period=2, compression=TopK()), 4),
+        (StreamingDiLoCo(period=2, fragments=1, overlap=0, compression=TopK()), 4),
     ],
 )
 def test_the_state_is_all_that_a_node_needs_optimisers_among_it(train, strategy, vectors):
@@ -122,7 +147,7 @@ def test_the_state_is_all_that_a_node_needs_optimisers_among_it(train, strategy,
     )
     going_on = strategy.model_copy(update={"on_failure": GO_ON})
 
-    simulation = train(failure, strategy=going_on, nodes=3, updates=8, task=task)
+    simulation = train(failure, strategy=going_on, nodes=3, updates=24, task=task)
 
     (_, (joined, _, _), (restored, _, _)) = changes(simulation)
     assert restored - joined == 7 + 100 * vectors
@@ -185,6 +210,28 @@ def test_a_partner_that_leaves_is_no_partner(train):
     assert times(simulation) == [65, 75, 85]
 
 
+def test_a_window_closes_when_whom_it_waits_for_leaves(train):
+    gone = NodeFailure(nodes=(1,), at=5)
+    strategy = AsyncLocalSGD(period=1, grace=None, on_failure=GoOn(detection=200))
+
+    simulation = train(gone, strategy=strategy, nodes=2, updates=3)
+
+    # The push of node 0 comes at 117; from 205 on nobody else is awaited.
+    assert times(simulation) == [205, 205 + 224, 205 + 448]
+
+
+def test_a_worker_that_joins_computes_for_the_version_that_it_was_sent(train):
+    """Else the server would drop all that it brings, and wait for ever once it is alone."""
+    late, gone = LateJoin(nodes=(1,), at=3000), NodeFailure(nodes=(0,), at=2000)
+    strategy = KBatchSync(batches=2, on_failure=GO_ON)
+
+    simulation = train(late, gone, strategy=strategy, nodes=2, stop=Stop(virtual_time=6000))
+
+    alone = [at for at in times(simulation) if at > 3000]
+    assert len(alone) > 5
+    assert simulation.samples(len(times(simulation))) == 2 * len(times(simulation))
+
+
 def test_without_anybody_a_run_is_stuck_and_says_so(train):
     gone = NodeFailure(nodes=(0, 1), at=5)
 
@@ -223,12 +270,18 @@ def test_a_server_that_fails_is_waited_for(train):
 # -- values
 
 
+@pytest.mark.parametrize("compression", [None, TopK(share=0.2)], ids=str)
 @pytest.mark.parametrize("kind", EVERY)
-def test_means_are_over_those_who_are_there_bit_for_bit(scenario, kind):
+def test_means_are_over_those_who_are_there_bit_for_bit(scenario, kind, compression):
     """A cluster of 4 whose last node never comes trains as a cluster of 3 does."""
+    if compression and kind not in COMPRESSING:
+        pytest.skip("it compresses nothing, or can only wait then")
     fields = EVERY[kind].model_fields
     small = {"period": 2, "inner_period": 2, "outer_period": 4, "moving_rate": 0.2}
+    small |= {"fragments": 2, "overlap": 0, "interval": 4}
     strategy = EVERY[kind](**{key: small[key] for key in small if key in fields})
+    if compression:
+        strategy = strategy.model_copy(update={"compression": compression})
 
     def train(nodes, strategy, *conditions):
         task = Task(
@@ -296,6 +349,47 @@ def test_all_go_back_to_the_last_checkpoint_and_take_the_same_steps_again(train)
     assert times(simulation) == [10, 20, 30, 45, 55, 65, 80, 114, 124]
     assert changes(simulation) == [(92, "node 0", "restored"), (92, "node 1", "restored")]
     assert [v.recipe.key for v in simulation.versions] == [v.recipe.key for v in calm.versions]
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        Averaging(period=2, compression=TopK(share=0.2)),
+        Averaging(combine="gradients", compression=RandomK(share=0.3)),
+        Averaging(aggregator=Median(), compression=Int8(error_feedback=True)),
+        PostLocalSGD(switch=2, period=2, compression=PowerSGD()),
+        SlowMo(period=2, compression=QSGD()),
+        DiLoCo(period=3, compression=FP4(error_feedback=True)),
+        StreamingDiLoCo(period=4, fragments=2, slices=2, compression=RandomK(share=0.3)),
+        StreamingDiLoCo(period=4, fragments=2),
+        SPARTA(share=0.3),
+    ],
+    ids=str,
+)
+def test_what_was_not_sent_yet_is_in_the_checkpoint(train, strategy):
+    """The same steps again are the very Values: also residuals, draws and warm starts are."""
+    crash = NodeFailure(nodes=(1,), at=88, until=89)
+    policy = Restart(detection=4, interval=30, cost=5, recovery=2)
+    settings = {"nodes": 3, "network": Instant(), "updates": 12}
+
+    going_back = strategy.model_copy(update={"on_failure": policy})
+    simulation = train(crash, strategy=going_back, **settings)
+    calm = train(strategy=strategy, **settings)
+
+    assert [what for *_, what in changes(simulation)] == ["restored"] * 3
+    assert [v.recipe.key for v in simulation.versions] == [v.recipe.key for v in calm.versions]
+
+
+def test_a_checkpoint_that_is_sent_to_whose_it_is_has_what_it_had_not_sent(train):
+    # A round takes 57.
+    crash = NodeFailure(nodes=(1,), at=60, until=61)
+    policy = Restart(detection=4, interval=0)
+    strategy = Averaging(compression=TopK(share=0.2), on_failure=policy)
+
+    simulation = train(crash, strategy=strategy, nodes=2, updates=2)
+
+    state = [m for m in simulation.world.messages if m.tag == "state"]
+    assert [(m.sender, m.receiver, m.num_bytes) for m in state] == [(0, 1, 300)]
 
 
 def test_the_checkpoint_is_sent_to_who_failed(train):
@@ -414,6 +508,10 @@ def test_who_can_not_go_on_says_so():
         Old(on_failure=GO_ON)
     with pytest.raises(ValueError, match="backup_workers go on without"):
         ParameterServer(backup_workers=1, on_failure=GO_ON)
+    with pytest.raises(ValueError, match="an overlap below period / fragments, which is 3; got 3"):
+        StreamingDiLoCo(period=12, fragments=4, overlap=3, on_failure=GO_ON)
+    with pytest.raises(ValueError, match="doesn't know what its own has had"):
+        HierarchicalAveraging(compression=TopK(), on_failure=GO_ON)
 
 
 def test_a_graph_that_can_not_average_without_a_node_is_refused(scenario):

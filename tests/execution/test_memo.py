@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -144,51 +143,16 @@ def test_the_default_place_is_the_users_cache():
     assert default_folder().name == "simbench"
 
 
-def test_moments_hold_tensors_bit_for_bit(folder):
-    moment = {
-        b"vector": torch.randn(1000),
-        b"state": {"step": torch.tensor(3.0), "exp_avg": torch.randn(5, dtype=torch.float64)},
-        b"both": (torch.zeros(2), {}),
-        b"part": (0.1, 3),
-    }
+def test_what_is_known_is_counted_and_can_be_forgotten(folder):
     memo = Memo(folder)
-    memo.keep_moment(b"owner", moment)
+    memo.put(b"key", 1)
+    memo.put(b"other", 2)
+    memo.moments.keep(b"owner", "run", {b"key": 1})
+    assert memo.num_results == 2
+
+    memo.clear()
+
+    assert (memo.num_results, memo.get(b"key"), memo.moments.kept()) == (0, None, [])
+    memo.put(b"key", 3)
+    assert memo.get(b"key") == 3
     memo.close()
-
-    again = Memo(folder)
-
-    assert again.kept_keys() == set(moment)
-    assert torch.equal(again.recall(b"vector"), moment[b"vector"])
-    assert torch.equal(again.recall(b"state")["exp_avg"], moment[b"state"]["exp_avg"])
-    assert again.recall(b"both")[1] == {}
-    assert again.recall(b"part") == (0.1, 3)
-    assert again.recall(b"other") is None
-    again.close()
-
-
-def test_an_owner_has_one_moment_and_others_keep_theirs(folder):
-    memo = Memo(folder)
-    memo.keep_moment(b"one", {b"old": 1, b"shared": 2})
-    memo.keep_moment(b"other", {b"shared": 2})
-    assert memo.recall(b"old") == 1
-
-    memo.keep_moment(b"one", {b"new": 3})
-
-    assert memo.kept_keys() == {b"shared", b"new"}
-    assert memo.recall(b"shared") == 2
-    assert memo.recall(b"old") is None
-    assert len(list(folder.glob("*.pt"))) == 2
-    memo.close()
-
-
-def test_what_another_process_has_replaced_is_unknown(folder):
-    first, second = Memo(folder), Memo(folder)
-    first.keep_moment(b"owner", {b"key": 1})
-    known = first.kept_keys()
-
-    second.keep_moment(b"owner", {b"later": 2})
-
-    assert known == {b"key"}
-    assert first.recall(b"key") is None
-    first.close()
-    second.close()

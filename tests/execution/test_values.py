@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simbench.execution.values import PENDING, Graph, Operation, in_order
+from simbench.execution.values import GIVEN, PENDING, Graph, Operation, in_order
 
 
 class Named:
@@ -248,3 +248,23 @@ def test_of_a_mean_about_log_n_are_held_at_a_time(graph, count):
         done -= set(recipe.inputs)
 
     assert most <= count.bit_length() + 1
+
+
+def test_what_unfolds_does_so_once_and_when_somebody_asks_how(graph):
+    start, made = leaf(graph), []
+
+    def unfold():
+        made.append(graph.recipe(MULTIPLY, (start, start)))
+        return [made[-1], start]
+
+    folded = graph.unfolding(ADD, (start,), (7,), unfold, num_bytes=8, home=1)
+
+    assert graph.unfolding(ADD, (start,), (7,), unfold) is folded
+    assert folded.key == graph.recipe(ADD, (start,), (7,)).key
+    assert list(in_order([folded], rests_on=GIVEN)) == [start, folded]
+    assert (folded.num_bytes, folded.home, made) == (8, 1, [])
+    assert list(in_order([folded])) == [start, made[0], folded]
+    assert folded.inputs == (made[0], start)
+    assert len(made) == 1
+    folded.settle(3)
+    assert folded.inputs == folded.given == ()

@@ -57,13 +57,12 @@ def last_loss(*args, **changes):
 
 
 @pytest.mark.parametrize("combine", ["gradients", "parameters"])
-def test_one_worker_of_five_turns_the_mean_round_and_nothing_robust(combine):
+@pytest.mark.parametrize("kind", [ParameterServer, Averaging])
+def test_one_worker_of_five_turns_the_mean_round_and_nothing_robust(kind, combine):
     """Mean: (4 - 9)/5 of the gradient is the wrong way. The others come to the optimum."""
     faults = (SignFlip(nodes=(3,), scale=9.0),)
     losses = {
-        aggregator.kind: last_loss(
-            ParameterServer(combine=combine, aggregator=aggregator), faults, noise=0.01
-        )
+        aggregator.kind: last_loss(kind(combine=combine, aggregator=aggregator), faults, noise=0.01)
         for aggregator in (
             Mean(),
             Median(),

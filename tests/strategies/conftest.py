@@ -55,12 +55,13 @@ def losses(outcome):
     )
 
 
-def _replicas(scenario, seed=0):
+def _published(scenario, seed):
+    """Run a scenario; return all that was published, by progress and rank."""
     simulation = Simulation(scenario, next(iter(scenario.strategies)), seed)
-    published = {}
+    recipes = {}
 
     def note(rank, model, progress, *_):
-        published[progress, rank] = model.recipe
+        recipes[progress, rank] = model.recipe
 
     record, world = simulation.world.publish, simulation.world
     world.publish = lambda *each: (note(*each), record(*each))
@@ -68,18 +69,30 @@ def _replicas(scenario, seed=0):
         pass
     executor = ThreadExecutor(1)
     try:
-        nodes, steps = scenario.cluster.nodes, scenario.stop.updates
-        return np.array(
-            [
-                [executor.start(published[k, rank]).result().numpy() for rank in range(nodes)]
-                for k in range(1, steps + 1)
-            ]
-        )
+        return {place: executor.start(each).result().numpy() for place, each in recipes.items()}
     finally:
         executor.close()
+
+
+def _replicas(scenario, seed=0):
+    published = _published(scenario, seed)
+    nodes, steps = scenario.cluster.nodes, scenario.stop.updates
+    return np.array([[published[k, rank] for rank in range(nodes)] for k in range(1, steps + 1)])
+
+
+def _versions(scenario, seed=0):
+    published = _published(scenario, seed)
+    steps = range(1, scenario.stop.updates + 1)
+    return np.array([np.mean([x for (k, _), x in published.items() if k == s], 0) for s in steps])
 
 
 @pytest.fixture(scope="session")
 def replicas():
     """Run a scenario; return all replicas, of shape (steps, nodes, dimension)."""
     return _replicas
+
+
+@pytest.fixture(scope="session")
+def versions():
+    """Run a scenario; return what the server holds, or the replicas' mean: (updates, dimension)."""
+    return _versions

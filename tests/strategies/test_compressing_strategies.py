@@ -11,6 +11,8 @@ from simbench import testing
 from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitters.constant import Constant
 from simbench.cluster.machines.fixed import Fixed
+from simbench.conditions.late_join import LateJoin
+from simbench.dampings.constant import ConstantDamping
 from simbench.learning.compression.bf16 import BF16
 from simbench.learning.compression.demo import DeMo
 from simbench.learning.compression.fp4 import FP4
@@ -32,17 +34,24 @@ from simbench.learning.task import Task
 from simbench.network.collectives.all_gather.recursive_doubling import RecursiveDoubling
 from simbench.network.topologies.instant import Instant
 from simbench.network.topologies.star import Star
+from simbench.policies.go_on import GoOn
 from simbench.scenario import Stop
 from simbench.scenario_file import dump, load
 from simbench.simulation import NoNumbersError, Simulation
+from simbench.strategies.async_local_sgd import AsyncLocalSGD
 from simbench.strategies.asynchronous import Asynchronous
 from simbench.strategies.averaging import Averaging
+from simbench.strategies.delay_compensated import DelayCompensated
 from simbench.strategies.diloco import DiLoCo
+from simbench.strategies.fedasync import FedAsync
+from simbench.strategies.fedbuff import FedBuff
 from simbench.strategies.hierarchical_averaging import HierarchicalAveraging
+from simbench.strategies.k_batch_sync import KBatchSync
 from simbench.strategies.parameter_server import ParameterServer
 from simbench.strategies.post_local_sgd import PostLocalSGD
 from simbench.strategies.slowmo import SlowMo
 from simbench.strategies.ssp import StaleSynchronous
+from simbench.strategies.streaming_diloco import StreamingDiLoCo
 from simbench.testing import MS, run, small_scenario
 
 PLAIN_SIGN = SignSGD(variant="plain", error_feedback=False)
@@ -121,6 +130,12 @@ STRATEGIES = [
     SlowMo(period=3, momentum=0.5),
     PostLocalSGD(switch=3, period=2),
     HierarchicalAveraging(inner_period=1, outer_period=2),
+    StreamingDiLoCo(period=3, fragments=2, slices=2, outer=SGD(learning_rate=0.5, momentum=0.5)),
+    FedBuff(buffer=2, period=2, damping=ConstantDamping()),
+    FedAsync(mixing=0.5, period=2, damping=ConstantDamping()),
+    AsyncLocalSGD(period=2, outer=SGD(learning_rate=0.5)),
+    DelayCompensated(),
+    KBatchSync(batches=6),
 ]
 
 
@@ -136,6 +151,24 @@ def test_sending_everything_changes_no_bit(strategy, compression):
     losses = [[each.loss for each in outcome.evaluations] for outcome in (plain, compressed)]
     assert losses[0] == losses[1]
     assert len(set(losses[0])) > 1
+
+
+@pytest.mark.parametrize("strategy", [Averaging(period=2), FedAsync(period=2)], ids=str)
+def test_nor_where_somebody_comes_late(strategy):
+    """Who joins is told what the others compare with."""
+    late = LateJoin(nodes=(3,), at=5 * MS + MS // 2)
+    plain, compressed = (
+        run(
+            dyadic(
+                strategy.model_copy(update={"on_failure": GoOn(), "compression": compression}),
+                conditions=(late,),
+            )
+        )
+        for compression in (None, TopK(share=1))
+    )
+
+    assert compressed.summary["parameters_sha256"] == plain.summary["parameters_sha256"]
+    assert compressed.summary["joined"] == 1
 
 
 @pytest.mark.parametrize("compression", [FP16(), BF16()], ids=str)
@@ -267,6 +300,62 @@ def test_the_choice_of_an_all_gather_is_written_where_it_is_one(tmp_path):
 
     assert "all_gather" not in dump(scenario)
     assert load(file) == chosen
+
+
+@pytest.mark.parametrize(
+    ("compression", "per_slice"),
+    [
+        (FP4(), 125 + 4),
+        (Int8(block_size=100), 250 + 4 * 3),
+        (BF16(), 2 * 250),
+        (TopK(share=0.1), 25 * 12),
+    ],
+    ids=str,
+)
+def test_each_slice_of_a_fragment_is_compressed_by_itself(compression, per_slice):
+    """2500 float64 in 2 fragments of 5 slices, each an exchange of its own."""
+    strategy = StreamingDiLoCo(
+        period=2, fragments=2, slices=5, overlap=0, alpha=0, compression=compression
+    )
+    _, outcome = times_ms(strategy)
+
+    # What one node sends to its neighbour on a ring of four: all others' payloads, or 2 * 3/4.
+    count = 1.5 if isinstance(compression, BF16) else 3
+    assert {each.num_bytes for each in outcome.messages} == {count * per_slice}
+    assert {each.tag for each in outcome.messages} == {"fragment 0", "fragment 1"}
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        StreamingDiLoCo(period=4, fragments=2, compression=FP4()),
+        # Without momentum, which swings the more the later things come.
+        StreamingDiLoCo(
+            period=4,
+            fragments=2,
+            slices=2,
+            outer=SGD(learning_rate=0.7),
+            compression=TopK(share=0.2),
+        ),
+        FedBuff(buffer=2, compression=TopK(share=0.3)),
+        KBatchSync(compression=QSGD()),
+    ],
+    ids=str,
+)
+def test_what_is_compressed_trains_on(strategy):
+    task = Task(
+        model=Quadratic(dimension=60, optimum=(2.0,)),
+        data=Gaussian(),
+        optimizer=SGD(learning_rate=0.1),
+        dtype="float64",
+    )
+    settings = {"task": task, "stop": Stop(updates=100), "evaluate_every": 100}
+    plain = run(dyadic(strategy.model_copy(update={"compression": None}), **settings))
+    compressed = run(dyadic(strategy, **settings))
+
+    assert compressed.evaluations[-1].loss < compressed.evaluations[0].loss / 100
+    assert compressed.summary["parameters_sha256"] != plain.summary["parameters_sha256"]
+    assert compressed.summary["payload_bytes"] < plain.summary["payload_bytes"]
 
 
 # -- error feedback
@@ -418,6 +507,16 @@ def test_what_forgets_sizes_is_for_gradients_alone(strategy, compression):
     assert caught.value.errors()[0]["msg"] == (
         f"{compression.kind} as it is set forgets how large things are, which does for gradients "
         "alone; here the change of parameters is sent"
+    )
+
+
+@pytest.mark.parametrize("compression", [PowerSGD(), DeMo()], ids=str)
+def test_what_needs_tensors_can_do_nothing_with_a_slice(compression):
+    with pytest.raises(ValidationError) as caught:
+        StreamingDiLoCo(compression=compression)
+    assert caught.value.errors()[0]["loc"] == ("compression",)
+    assert caught.value.errors()[0]["msg"] == (
+        f"{compression.kind} needs the model's tensors, and a slice has parts of them"
     )
 
 

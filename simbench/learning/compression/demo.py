@@ -2,7 +2,7 @@
 
 import functools
 import math
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field, PositiveInt
@@ -44,6 +44,8 @@ class DeMo(Compression):
     """beta, what stays of the momentum from one time to the next."""
     sign: bool = False
     """Whether all go on with the sign of the mean, the paper's variant for language models."""
+
+    reads_tensors: ClassVar[bool] = True
 
     @property
     def residual_weight(self) -> float:

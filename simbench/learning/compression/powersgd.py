@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -35,6 +35,8 @@ class PowerSGD(Summable):
     """r, or less where a matrix has fewer rows or columns."""
     warm_start: bool = True
     """Whether the last Q is where the next time starts; else it is drawn anew."""
+
+    reads_tensors: ClassVar[bool] = True
 
     @property
     def draws(self) -> bool:

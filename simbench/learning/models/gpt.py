@@ -3,6 +3,7 @@
 Shapes: B samples, T tokens, C width, V vocabulary.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -10,7 +11,9 @@ from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
 from simbench.learning.model import Batch, Predictor
+from simbench.learning.split import Link
 from simbench.learning.transformer import Norm, Positions, Shape, Trunk, initialise_as_gpt_2
+from simbench.learning.transformer_split import split_transformer
 from simbench.spec import misfit
 
 
@@ -69,6 +72,14 @@ class GPT(Predictor):
     def build(self) -> nn.Module:
         """Return the network: (B, T) tokens in, (B, T, V) logits out."""
         return _GPT(self)
+
+    def split(self, stages: int, tensor: int) -> Sequence[Link]:
+        """Return the network as a chain; see ``learning.transformer_split``."""
+        if stages > self.layers:
+            raise misfit(("pipeline",), f"{self.layers} layers can't make {stages} stages")
+        if self.heads % tensor:
+            raise misfit(("tensor",), f"{self.heads} heads aren't a multiple of {tensor} devices")
+        return split_transformer(_GPT(self), stages, tensor)
 
     def initialise(self, module: nn.Module, generator: torch.Generator) -> None:
         """Draw matrices as GPT-2 does."""
