@@ -36,6 +36,7 @@ from simbench.learning.dataset import Dataset
 from simbench.learning.fault import Fault
 from simbench.learning.model import Model
 from simbench.learning.optimizer import Optimizer
+from simbench.learning.pricing import Pricing
 from simbench.learning.schedule import Schedule
 from simbench.learning.sharding import Sharding
 from simbench.learning.task import Task
@@ -71,6 +72,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "task.optimizer": ("simbench.learning.optimizers", Optimizer),
     "task.gradient": ("simbench.learning.transforms", Transform),
     "task.optimizer.schedule": ("simbench.learning.schedules", Schedule),
+    "task.priced_as": ("simbench.learning.pricings", Pricing),
     "cluster.machine": ("simbench.cluster.machines", Machine),
     "cluster.machine.jitter": ("simbench.cluster.jitters", Jitter),
     "cluster.stragglers": ("simbench.cluster.stragglers", Straggler),
@@ -265,8 +267,9 @@ class Scenario(Spec):
             if each.state_vectors
         ]
         kept = "checkpointed " if task.checkpoint_activations else ""
+        whose = f" {task.priced_as.model.name}" if task.priced_as else ""
         return (
-            f"training takes {show_size(task.training_bytes)} of memory ({join(vectors)}, "
+            f"training{whose} takes {show_size(task.training_bytes)} of memory ({join(vectors)}, "
             f"{show_size(task.vector_bytes)} each, and {kept}activations on top, which aren't "
             f"counted); there are {show_size(memory_bytes)}, which is "
             f"{show_size(task.training_bytes - memory_bytes)} too little"

@@ -120,5 +120,4 @@ class StreamingDiLoCo(Strategy):
         return node.cut(vector, self._slice_bytes(node, vector))[::-1]
 
     def _slice_bytes(self, node: Node, vector: Value) -> int:
-        entries = vector.num_bytes // node.entry_bytes
-        return -(-entries // (self.fragments * self.slices)) * node.entry_bytes
+        return node.vector_bytes(-(-vector.num_entries // (self.fragments * self.slices)))
