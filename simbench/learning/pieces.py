@@ -61,6 +61,7 @@ class Pieces:
         A piece has as many entries as fit into ``piece_bytes``, and one if none fits. The first
         has what is left over.
         """
+        assert vector.num_entries, f"{vector.operation.name} makes no vector"
         size = max(1, self._charge.entries_within(piece_bytes))
         length = vector.num_entries
         if size >= length:
@@ -72,6 +73,7 @@ class Pieces:
         """Return ``num_pieces`` pieces of ``vector``, as equal as can be, in its order."""
         if num_pieces == 1:
             return [vector]
+        assert vector.num_entries, f"{vector.operation.name} makes no vector"
         length = vector.num_entries
         edges = [length * index // num_pieces for index in range(num_pieces + 1)]
         return [self.piece(vector, *ends, home) for ends in itertools.pairwise(edges)]
