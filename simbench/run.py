@@ -20,6 +20,7 @@ from simbench.execution.executor import Executor
 from simbench.execution.memo import Memo
 from simbench.execution.memory import peak_resident_bytes
 from simbench.records import TABLES, Evaluation, RunFolder, arrow
+from simbench.report.pricing import in_words
 from simbench.scenario import Scenario
 from simbench.scenario_file import dump
 from simbench.search import candidates, choose
@@ -132,6 +133,8 @@ def run(
             "known": dict(sorted(known.items())),
         },
     }
+    if pricing := scenario.points[0].scenario.task.pricing_facts:
+        provenance["priced_as"] = in_words(pricing)
     rows = {name: pa.concat_tables(tables).combine_chunks() for name, tables in columns.items()}
     rows["tuning"] = arrow("tuning", found.rows, {})
     packing = Packing()
@@ -146,6 +149,7 @@ def _facts(scenario: Scenario) -> dict[str, Any]:
         "samples_per_step": scenario.task.samples_per_step,
         "target_loss": scenario.stop.loss,
         "budget_ns": scenario.stop.virtual_time,
+        **({"priced_as": facts} if (facts := scenario.task.pricing_facts) else {}),
     }
 
 

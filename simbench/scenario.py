@@ -37,6 +37,7 @@ from simbench.learning.dataset import Dataset
 from simbench.learning.fault import Fault
 from simbench.learning.model import Model
 from simbench.learning.optimizer import Optimizer
+from simbench.learning.pricing import Pricing
 from simbench.learning.schedule import Schedule
 from simbench.learning.sharding import Sharding
 from simbench.learning.split_gradient import Partition
@@ -77,6 +78,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "task.optimizer": ("simbench.learning.optimizers", Optimizer),
     "task.gradient": ("simbench.learning.transforms", Transform),
     "task.optimizer.schedule": ("simbench.learning.schedules", Schedule),
+    "task.priced_as": ("simbench.learning.pricings", Pricing),
     "cluster.machine": ("simbench.cluster.machines", Machine),
     "cluster.machine.jitter": ("simbench.cluster.jitters", Jitter),
     "cluster.stragglers": ("simbench.cluster.stragglers", Straggler),
@@ -271,6 +273,10 @@ class Scenario(Spec):
         """Refuse to split what can't be split."""
         if self.parallel is None:
             return
+        if self.task.priced_as:
+            raise misfit(
+                ("parallel",), "can't be combined with task.priced_as: the trained model is split"
+            )
         for key in ("privacy", "mixed_precision"):
             if getattr(self.task, key) is not None:
                 raise misfit(("parallel",), f"can't split a gradient with task.{key}")
@@ -318,9 +324,10 @@ class Scenario(Spec):
         each = f"{show_size(task.vector_bytes)} each"
         if self.parallel is not None:
             each = f"what a device has of {each}"
+        whose = f" {task.priced_as.model.name}" if task.priced_as else ""
         return (
-            f"training takes {show_size(needed_bytes)} of memory ({join(vectors)}, {each}, and "
-            f"{kept}activations on top, which aren't counted); there are "
+            f"training{whose} takes {show_size(needed_bytes)} of memory ({join(vectors)}, {each}, "
+            f"and {kept}activations on top, which aren't counted); there are "
             f"{show_size(memory_bytes)}, which is {show_size(missing_bytes)} too little"
         )
 

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from simbench.learning.model import Batch, Model
 from simbench.learning.models.gpt import GPT
 from simbench.learning.optimizer import Chain, Optimizer
 from simbench.learning.optimizers.sgd import SGD
+from simbench.learning.pricing import Charge, Pricing
 from simbench.learning.privacy import Privacy, mixes_samples
 from simbench.learning.sharding import Listing, Shard, Sharding, pick
 from simbench.seeds import generator
@@ -51,6 +52,10 @@ class Task(Spec):
     """What a gradient is computed in, where torch's autocast deems it safe; weights stay."""
     checkpoint_activations: bool = False
     """Whether a backward pass computes the insides of the model's blocks again."""
+    priced_as: Annotated[Pricing, OneOf("simbench.learning.pricings", default="custom")] | None = (
+        None
+    )
+    """A larger model whose FLOPs, bytes and memory are charged; by default those of ``model``."""
 
     @model_validator(mode="after")
     def _model_reads_the_data(self) -> "Task":
@@ -102,6 +107,28 @@ class Task(Spec):
                 "gradients of their own",
             )
         return self
+
+    @model_validator(mode="after")
+    def _stands_for_a_larger_model(self) -> "Task":
+        pricing = self.priced_as
+        if pricing is None:
+            return self
+        if pricing.model.num_parameters < self.num_parameters:
+            raise misfit(
+                ("priced_as",),
+                f"a small model stands for a large one: {pricing.model.name} has "
+                f"{pricing.model.num_parameters:,} parameters, and model {self.model.kind}, which "
+                f"is trained, has {self.num_parameters:,}",
+            )
+        try:
+            pricing.sample_flops(self._tokens_per_sample)
+        except ValueError as error:
+            raise misfit(("priced_as", "tokens_per_sample"), str(error)) from None
+        return self
+
+    @property
+    def _tokens_per_sample(self) -> int | None:
+        return None if self.model.num_tokens is None else self.model.length
 
     @property
     def samples_per_step(self) -> int:
@@ -181,9 +208,17 @@ class Task(Spec):
         return tuple(tuple(parameter.shape) for parameter in _on_meta(self).parameters())
 
     @property
+    def charge(self) -> Charge:
+        """What vectors are charged: their own entries, or those of the model it is priced as."""
+        length, pricing = self.num_parameters, self.priced_as
+        if pricing is None:
+            return Charge(length, length, self.torch_dtype.itemsize)
+        return Charge(length, pricing.model.num_parameters, pricing.parameter_bytes)
+
+    @property
     def vector_bytes(self) -> int:
-        """Bytes of the parameters, and of a gradient."""
-        return self.num_parameters * self.torch_dtype.itemsize
+        """Bytes that the parameters are charged, and a gradient."""
+        return self.charge.between(0, self.num_parameters)
 
     @property
     def training_bytes(self) -> int:
@@ -201,8 +236,32 @@ class Task(Spec):
 
     @property
     def step_flops(self) -> int:
-        """FLOPs of one gradient, all micro-batches of it, as torch's own counter tells them."""
-        return self.accumulate * _count_flops(self)
+        """FLOPs that one gradient is charged, all micro-batches of it.
+
+        Those of the model itself are what torch's own counter tells.
+        """
+        # Counted in any case: that tells whether the model takes a batch.
+        counted = self.accumulate * _count_flops(self)
+        if self.priced_as is None:
+            return counted
+        return self.samples_per_step * self.priced_as.sample_flops(self._tokens_per_sample)
+
+    @property
+    def pricing_facts(self) -> dict[str, Any] | None:
+        """What is trained and what is charged, for records; None where those are the same."""
+        if self.priced_as is None:
+            return None
+        model = self.priced_as.model
+        return {
+            "trained": self.model.kind,
+            "trained_parameters": self.num_parameters,
+            "model": model.name,
+            "parameters": model.num_parameters,
+            "precision": self.priced_as.precision,
+            "flops": model.flops,
+            "unit": model.unit,
+            "source": model.source,
+        }
 
 
 @functools.cache
