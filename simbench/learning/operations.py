@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import threading
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from simbench.learning.operations_step import OptimizerState, step_front
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.privacy import private_gradient
 from simbench.learning.task import Task
+from simbench.learning.together import gradients, losses, scalars, steps
 from simbench.learning.vectors import flatten, gradient_of, load
 from simbench.seeds import generator
 from simbench.spec import Spec, dump_by_contents
@@ -58,10 +60,16 @@ class Bench:
 
     def batch(self, rank: int, step: int) -> Batch:
         """Return node ``rank``'s batch number ``step``, placed."""
+        return self.place(self._drawn(rank, step))
+
+    def batches(self, numbers: Sequence[tuple[int, int]]) -> Batch:
+        """Return the batches of several (rank, step), stacked, and placed in one go."""
+        return self.place(stacked([self._drawn(rank, step) for rank, step in numbers]))
+
+    def _drawn(self, rank: int, step: int) -> Batch:
         task, draw = self.task, generator(self.seed, "batch", rank, step)
-        return self.place(
-            task.data.batch(draw, rank, self.num_shards, task.samples_per_step, task.model.length)
-        )
+        size, length = task.samples_per_step, task.model.length
+        return task.data.batch(draw, rank, self.num_shards, size, length)
 
     def identify_batches(self, name: str, **more: Any) -> str:
         """Return the identity of an operation on ``batch``."""
@@ -100,6 +108,11 @@ class Bench:
             return self.task.model.loss(module, batch)
         with torch.autocast(self.device, torch.bfloat16):
             return self.task.model.loss(module, batch)
+
+
+def stacked(batches: Sequence[Batch]) -> Batch:
+    """Return batches of one shape with a new first axis, which counts them."""
+    return tuple(torch.stack(each) for each in zip(*batches, strict=True))
 
 
 class _Own(threading.local):
@@ -170,6 +183,26 @@ class Gradient:
             total += gradient_of(self.bench.loss(module, micro_batch), own)
         return total / task.accumulate
 
+    def alike(self, parameters: Tensor, rank: int, step: int) -> Hashable:
+        """Return what all share: nothing else than the task."""
+        return ()
+
+    def together(self, calls: Sequence[tuple[Tensor, int, int]]) -> list[Tensor]:
+        """Return the gradients of several nodes."""
+        task = self.bench.task
+        vectors, numbers = [call[0] for call in calls], [call[1:] for call in calls]
+        module, _ = self.bench.module_with(vectors[0])
+        micro_batches = zip(
+            *(torch.split(each, task.batch_size, dim=1) for each in self.bench.batches(numbers)),
+            strict=True,
+        )
+        total = functools.reduce(
+            torch.add,
+            (gradients(self.bench.loss, module, vectors, each) for each in micro_batches),
+        )
+        # Copies, since a view would keep all of them alive.
+        return [each / task.accumulate for each in total]
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -187,6 +220,19 @@ class Loss:
         module, _ = self.bench.module_with(parameters)
         with torch.no_grad():
             return self.bench.task.model.loss(module, self.bench.batch(rank, step))
+
+    def alike(self, parameters: Tensor, rank: int, step: int) -> Hashable:
+        """Return what all share: nothing else than the task."""
+        return ()
+
+    def together(self, calls: Sequence[tuple[Tensor, int, int]]) -> list[Tensor]:
+        """Return the losses of several nodes."""
+        vectors = [call[0] for call in calls]
+        module, _ = self.bench.module_with(vectors[0])
+        batches = self.bench.batches([call[1:] for call in calls])
+        with torch.no_grad():
+            told = losses(self.bench.task.model.loss, module, vectors, batches)
+        return [each.clone() for each in told]
 
 
 @dataclass(frozen=True)
@@ -230,6 +276,17 @@ class Step:
         )
         stepped, own = self._step(parameters, front.state, front.gradient, front.learning_rate)
         return stepped, own | front.memory
+
+    def alike(self, parameters: Tensor, state: OptimizerState, gradient: Tensor) -> Hashable:
+        """Return how far the optimiser is; None if a step isn't made entry by entry."""
+        whole = any(each.needs_whole or each.draws for each in self.optimizer.transforms)
+        return scalars(state) if self.optimizer.is_entrywise and not whole else None
+
+    def together(
+        self, calls: Sequence[tuple[Tensor, OptimizerState, Tensor]]
+    ) -> list[tuple[Tensor, OptimizerState]]:
+        """Return the steps of several nodes."""
+        return steps(self, calls)
 
     def _step(
         self,
@@ -388,6 +445,19 @@ class EvaluatePart:
         with torch.no_grad():
             loss = self.bench.task.model.loss(module, self.bench.place(batch))
         return float(loss), len(batch[0])
+
+    def alike(self, parameters: Tensor, part: int) -> Hashable:
+        """Return the samples of the part: one may be shorter."""
+        return len(self._parts()[part][0])
+
+    def together(self, calls: Sequence[tuple[Tensor, int]]) -> list[tuple[float, int]]:
+        """Return the losses on several parts."""
+        vectors, parts = [call[0] for call in calls], [self._parts()[call[1]] for call in calls]
+        module, _ = self.bench.module_with(vectors[0])
+        with torch.no_grad():
+            batches = self.bench.place(stacked(parts))
+            told = losses(self.bench.task.model.loss, module, vectors, batches)
+        return [(loss, len(parts[0][0])) for loss in told.tolist()]
 
 
 @functools.lru_cache(maxsize=4)

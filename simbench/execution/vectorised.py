@@ -1,0 +1,174 @@
+"""The executor on one device, a GPU above all: operations of a kind that are ready run as one call.
+
+What runs together decides the last bits. So it follows from what was asked for, in which order,
+and from nothing else: the calls are laid down when a recipe is asked for, and nothing is computed
+until somebody waits for a result. The same run has the same bits each time.
+"""
+
+import functools
+import heapq
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from simbench.execution.device import prepare
+from simbench.execution.values import PENDING, Operation, Recipe, in_order
+
+WIDEST = 64
+"""Operations of one call at most: their results and what leads to them lie in memory at once."""
+
+
+@runtime_checkable
+class Vectorised(Operation, Protocol):
+    """An operation that knows how to do several at once."""
+
+    def alike(self, *inputs: Any) -> Hashable:
+        """Return what calls that are done together must have in common; None: it stays alone."""
+        ...
+
+    def together(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Return the results of ``calls``, each the inputs and arguments of one."""
+        ...
+
+
+class VectorisedExecutor:
+    """Computes in the thread that waits for a result, as few calls as it can."""
+
+    width = 1
+    """One call at a time; a GPU is as wide as the call."""
+
+    def __init__(self, device: str | None = None, *, deterministic: bool = True) -> None:
+        """Compute on ``device``, by default the GPU if there is one.
+
+        A processor gives one thread to it, as to any operation, until ``close``.
+        """
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        facts = prepare(self.device, deterministic=deterministic)
+        self.fingerprint = facts | {"vectorised": f"{WIDEST} operations a call"}
+        self.operations_run: Counter[str] = Counter()
+        self.passed_over_run: Counter[str] = Counter()
+        self.calls_run: Counter[str] = Counter()
+        """In how many calls the operations of each name were computed."""
+        self._calls: deque[list[Recipe]] = deque()
+        self._planned: set[Recipe] = set()
+        self._promises: list[_Promise] = []
+        self._num_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    @property
+    def description(self) -> str:
+        """One line for people."""
+        return f"{self.device} in this process, up to {WIDEST} operations a call"
+
+    def start(self, recipe: Recipe) -> Future[Any]:
+        """Lay down the calls that ``recipe`` needs; the future makes them when it is asked."""
+        promise = _Promise(functools.partial(self._result, recipe))
+        if recipe.result is not PENDING:
+            promise.set_result(recipe.result)
+            return promise
+        self._calls.extend(self._plan(recipe))
+        self._promises.append(promise)
+        return promise
+
+    def cancel(self) -> None:
+        """Forget what nobody has waited for."""
+        promised, self._promises = self._promises, []
+        self._calls.clear()
+        self._planned.clear()
+        for promise in promised:
+            promise.cancel()
+
+    def close(self) -> None:
+        """Give the threads back."""
+        self.cancel()
+        torch.set_num_threads(self._num_threads)
+
+    def _plan(self, recipe: Recipe) -> Iterator[list[Recipe]]:
+        """Yield, call by call, what ``recipe`` needs and no earlier call computes.
+
+        What can't be vectorised comes as soon as it may, since others may wait for it. Once only
+        such remain as can be, all those of one kind go: that of the first in order.
+        """
+        order = list(in_order([recipe], lambda r: r.result is PENDING and r not in self._planned))
+        self._planned.update(order)
+        number = {each: place for place, each in enumerate(order)}
+        lacking = [len({i for i in each.inputs if i in number}) for each in order]
+        dependents: defaultdict[int, list[int]] = defaultdict(list)
+        for place, each in enumerate(order):
+            for given in {i for i in each.inputs if i in number}:
+                dependents[number[given]].append(place)
+        alone: list[int] = []
+        kinds: dict[str, list[int]] = {}
+        """The numbers of what is ready, in heaps."""
+
+        def release(place: int) -> None:
+            operation = order[place].operation
+            vectorised = isinstance(operation, Vectorised)
+            heap = kinds.setdefault(operation.identity, []) if vectorised else alone
+            heapq.heappush(heap, place)
+
+        for place, missing in enumerate(lacking):
+            if not missing:
+                release(place)
+        while alone or kinds:
+            if alone:
+                call = [heapq.heappop(alone)]
+            else:
+                kind = min(kinds, key=lambda each: kinds[each][0])
+                heap = kinds[kind]
+                call = [heapq.heappop(heap) for _ in range(min(len(heap), WIDEST))]
+                if not heap:
+                    del kinds[kind]
+            yield [order[place] for place in call]
+            for dependent in [each for place in call for each in dependents[place]]:
+                lacking[dependent] -= 1
+                if not lacking[dependent]:
+                    release(dependent)
+
+    def _result(self, recipe: Recipe) -> Any:
+        try:
+            while recipe.result is PENDING:
+                self._compute(self._calls.popleft())
+        except BaseException:
+            self.cancel()
+            raise
+        self._promises = [each for each in self._promises if not each.done()]
+        return recipe.result
+
+    def _compute(self, call: list[Recipe]) -> None:
+        parts: defaultdict[Hashable, list[Recipe]] = defaultdict(list)
+        operation = call[0].operation
+        for each in call:
+            given = (*(i.result for i in each.inputs), *each.arguments)
+            kind = operation.alike(*given) if isinstance(operation, Vectorised) else None
+            parts[each if kind is None else (kind,)].append(each)
+        for part in parts.values():
+            givens = [(*(i.result for i in each.inputs), *each.arguments) for each in part]
+            if len(part) > 1 and isinstance(operation, Vectorised):
+                results = operation.together(givens)
+            else:
+                results = [operation(*givens[0])]
+            del givens
+            self.calls_run[operation.name] += 1
+            for each, result in zip(part, results, strict=True):
+                each.settle(result)
+                self._planned.discard(each)
+                self.operations_run[operation.name] += 1
+                self.passed_over_run[operation.name] += each.passed_over
+
+
+class _Promise(Future[Any]):
+    """A result that is computed when somebody asks for it."""
+
+    def __init__(self, compute: Callable[[], Any]) -> None:
+        super().__init__()
+        self._compute = compute
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return the result, after as long as it takes to compute."""
+        if not self.done():
+            self.set_result(self._compute())
+        return super().result(timeout)
