@@ -64,7 +64,7 @@ def run(
         progress: called after each evaluation.
     """
     begun_s, run_id = time.perf_counter(), scenario.run_id
-    before = executor.operations_run.copy()
+    before, calls_before = executor.operations_run.copy(), executor.calls_run.copy()
     tasks = [*candidates(scenario)]
     num_runs = len(tasks) + len(scenario.points) * len(scenario.strategies) * len(scenario.seeds)
     runs_done, clock_s = 0, 0.0
@@ -103,6 +103,7 @@ def run(
         **_facts(scenario.points[0].scenario),
         **(_sweep(scenario) if scenario.sweep else {}),
         **({"tuning": found.summary} if scenario.tune else {}),
+        **_arithmetic(scenario),
         "runs": runs,
     }
     provenance = {
@@ -120,8 +121,10 @@ def run(
         "wall_s": round(time.perf_counter() - begun_s, 3),
         "clock_s": round(clock_s, 3),
         "operations": {
-            "run": dict(sorted((executor.operations_run - before).items())),
-            "known": dict(sorted(known.items())),
+            "run": _sorted(executor.operations_run - before),
+            "known": _sorted(known),
+            # In how many calls the operations ran, where that may be fewer.
+            **({"calls": _sorted(executor.calls_run - calls_before)} if scenario.vectorise else {}),
         },
     }
     rows = {name: pa.concat_tables(tables).combine_chunks() for name, tables in columns.items()}
@@ -139,6 +142,21 @@ def _facts(scenario: Scenario) -> dict[str, Any]:
         "target_loss": scenario.stop.loss,
         "budget_ns": scenario.stop.virtual_time,
     }
+
+
+def _sorted(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items()))
+
+
+def _arithmetic(scenario: Scenario) -> dict[str, Any]:
+    """Return what gives other last bits than a plain run has; nothing for such a run."""
+    told = {
+        "vectorised": scenario.vectorise,
+        "compiled": any(point.scenario.task.compile for point in scenario.points),
+        "not_deterministic": not scenario.deterministic,
+    }
+    found = [name for name, holds in told.items() if holds]
+    return {"arithmetic": found} if found else {}
 
 
 def _sweep(scenario: Scenario) -> dict[str, Any]:

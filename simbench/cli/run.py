@@ -37,8 +37,13 @@ def command(
     sets: terminal.Sets = None,
     seed: terminal.Seeds = None,
     executor: Annotated[
-        ExecutorKind, typer.Option(help="Ray actors, or processes of this machine.")
-    ] = ExecutorKind.ray,
+        ExecutorKind | None,
+        typer.Option(
+            help="Ray actors, or processes of this machine; "
+            "with vectorise: true this very process.",
+            show_default="ray, unless the scenario says vectorise",
+        ),
+    ] = None,
     nodes_per_actor: terminal.NodesPerActor = None,
     address: Annotated[
         str | None,
@@ -62,8 +67,11 @@ def command(
     from simbench.run import run_folder
 
     scenario = terminal.read_scenario(scenario_file, sets, seed)
-    if executor is ExecutorKind.local and (address or nodes_per_actor):
+    local = executor is ExecutorKind.local
+    if (local or scenario.vectorise) and (address or nodes_per_actor):
         raise terminal.RequestError("--address and --nodes-per-actor are for --executor ray")
+    if scenario.vectorise and executor is ExecutorKind.ray:
+        raise terminal.RequestError("vectorise: true computes in this process, not on Ray actors")
     terminal.check_writable(results, reports)
     folder = run_folder(scenario, results)
     if folder.exists and not no_cache:
@@ -72,7 +80,7 @@ def command(
         begun_s = time.perf_counter()
         with (
             closing(Memo(None)) if no_cache else terminal.opened_memo(cache) as memo,
-            _started(executor, scenario, nodes_per_actor, address) as started,
+            _started(scenario, nodes_per_actor, address, local=local) as started,
         ):
             startup_s = time.perf_counter() - begun_s
             _announce(scenario, started, memo, startup_s)
@@ -87,11 +95,15 @@ def command(
 
 @contextmanager
 def _started(
-    kind: ExecutorKind, scenario: "Scenario", nodes_per_actor: int | None, address: str | None
+    scenario: "Scenario", nodes_per_actor: int | None, address: str | None, *, local: bool
 ) -> Iterator["Executor"]:
     executor: Executor
     nodes = max(point.scenario.cluster.nodes for point in scenario.points)
-    if kind is ExecutorKind.local:
+    if scenario.vectorise:
+        from simbench.execution.vectorised import VectorisedExecutor
+
+        executor = VectorisedExecutor(deterministic=scenario.deterministic)
+    elif local:
         from simbench.execution.processes import ProcessExecutor
 
         executor = ProcessExecutor(nodes)
@@ -100,7 +112,9 @@ def _started(
 
         terminal.say("starting Ray actors ..." if address is None else f"joining {address} ...")
         try:
-            executor = RayExecutor(nodes, nodes_per_actor, address)
+            executor = RayExecutor(
+                nodes, nodes_per_actor, address, deterministic=scenario.deterministic
+            )
         except (ConnectionError, ValueError) as error:  # no cluster, or one of unlike machines
             raise terminal.RequestError(str(error)) from None
     try:

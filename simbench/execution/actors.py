@@ -102,6 +102,11 @@ class ActorExecutor:
         """How many of them had been passed over at first."""
         return self._counts()[1]
 
+    @property
+    def calls_run(self) -> Counter[str]:
+        """Each operation is a call of its own."""
+        return self.operations_run
+
     def start(self, recipe: Recipe) -> Future[Any]:
         """Have ``recipe`` computed, and what it needs; the future brings its result here.
 

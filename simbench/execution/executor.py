@@ -40,6 +40,11 @@ class Executor(Protocol):
         """How many of them had been passed over at first, because a loss was known."""
         ...
 
+    @property
+    def calls_run(self) -> Counter[str]:
+        """In how many calls they were computed: fewer where one call computes several."""
+        ...
+
     def start(self, recipe: Recipe) -> Future[Any]:
         """Begin to compute ``recipe`` and all that it needs; the future brings its result."""
         ...

@@ -64,6 +64,11 @@ class ThreadExecutor:
         with self._changed:
             return self._schedule.passed_over_run.copy()
 
+    @property
+    def calls_run(self) -> Counter[str]:
+        """Each operation is a call of its own."""
+        return self.operations_run
+
     def start(self, recipe: Recipe) -> Future[Any]:
         """Queue ``recipe`` and what it needs."""
         with self._changed:

@@ -6,14 +6,14 @@ until somebody waits for a result. The same run has the same bits each time.
 """
 
 import functools
-import heapq
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from simbench.execution.calls import calls
 from simbench.execution.device import prepare
 from simbench.execution.values import PENDING, Operation, Recipe, in_order
 
@@ -32,6 +32,11 @@ class Vectorised(Operation, Protocol):
     def together(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Return the results of ``calls``, each the inputs and arguments of one."""
         ...
+
+
+def _kind(recipe: Recipe) -> str | None:
+    operation = recipe.operation
+    return operation.identity if isinstance(operation, Vectorised) else None
 
 
 class VectorisedExecutor:
@@ -69,7 +74,10 @@ class VectorisedExecutor:
         if recipe.result is not PENDING:
             promise.set_result(recipe.result)
             return promise
-        self._calls.extend(self._plan(recipe))
+        # What an earlier call computes is there when these are made.
+        order = list(in_order([recipe], lambda r: r.result is PENDING and r not in self._planned))
+        self._planned.update(order)
+        self._calls.extend(calls(order, _kind, WIDEST))
         self._promises.append(promise)
         return promise
 
@@ -85,48 +93,6 @@ class VectorisedExecutor:
         """Give the threads back."""
         self.cancel()
         torch.set_num_threads(self._num_threads)
-
-    def _plan(self, recipe: Recipe) -> Iterator[list[Recipe]]:
-        """Yield, call by call, what ``recipe`` needs and no earlier call computes.
-
-        What can't be vectorised comes as soon as it may, since others may wait for it. Once only
-        such remain as can be, all those of one kind go: that of the first in order.
-        """
-        order = list(in_order([recipe], lambda r: r.result is PENDING and r not in self._planned))
-        self._planned.update(order)
-        number = {each: place for place, each in enumerate(order)}
-        lacking = [len({i for i in each.inputs if i in number}) for each in order]
-        dependents: defaultdict[int, list[int]] = defaultdict(list)
-        for place, each in enumerate(order):
-            for given in {i for i in each.inputs if i in number}:
-                dependents[number[given]].append(place)
-        alone: list[int] = []
-        kinds: dict[str, list[int]] = {}
-        """The numbers of what is ready, in heaps."""
-
-        def release(place: int) -> None:
-            operation = order[place].operation
-            vectorised = isinstance(operation, Vectorised)
-            heap = kinds.setdefault(operation.identity, []) if vectorised else alone
-            heapq.heappush(heap, place)
-
-        for place, missing in enumerate(lacking):
-            if not missing:
-                release(place)
-        while alone or kinds:
-            if alone:
-                call = [heapq.heappop(alone)]
-            else:
-                kind = min(kinds, key=lambda each: kinds[each][0])
-                heap = kinds[kind]
-                call = [heapq.heappop(heap) for _ in range(min(len(heap), WIDEST))]
-                if not heap:
-                    del kinds[kind]
-            yield [order[place] for place in call]
-            for dependent in [each for place in call for each in dependents[place]]:
-                lacking[dependent] -= 1
-                if not lacking[dependent]:
-                    release(dependent)
 
     def _result(self, recipe: Recipe) -> Any:
         try:

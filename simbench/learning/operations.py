@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simbench.execution.identity import source_hash
+from simbench.execution.identity import compiler, source_hash
 from simbench.execution.operation import PureOperation
 from simbench.learning.checkpointing import checkpoint_blocks
 from simbench.learning.model import Batch, Model
@@ -23,7 +23,7 @@ from simbench.learning.operations_step import OptimizerState, step_front
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.privacy import private_gradient
 from simbench.learning.task import Task
-from simbench.learning.together import gradients, losses, scalars, steps
+from simbench.learning.together import ModelLoss, gradients, losses, scalars, steps
 from simbench.learning.vectors import flatten, gradient_of, load
 from simbench.seeds import generator
 from simbench.spec import Spec, dump_by_contents
@@ -47,6 +47,7 @@ class Bench:
             "dtype": self.task.dtype,
             "source": source_hash(Bench, *map(type, specs), *classes),
             "fingerprint": self.fingerprint,
+            **({"compiler": compiler()} if self.task.compile else {}),
             **more,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -105,9 +106,25 @@ class Bench:
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Return the mean loss to train by, in the precision that the task asks for."""
         if self.task.mixed_precision is None:
-            return self.task.model.loss(module, batch)
+            return self.whole_loss(module, batch)
         with torch.autocast(self.device, torch.bfloat16):
-            return self.task.model.loss(module, batch)
+            return self.whole_loss(module, batch)
+
+    def whole_loss(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Return the mean loss in the precision of the parameters."""
+        model = self.task.model
+        return (_compiled(model) if self.task.compile else model.loss)(module, batch)
+
+
+@functools.cache
+def _compiled(model: Model) -> ModelLoss:
+    """Return the model's loss as torch compiles it.
+
+    All of it or nothing, and for each shape of a batch by itself: else the bits would depend on
+    which shapes came before.
+    """
+    loss: ModelLoss = torch.compile(model.loss, fullgraph=True, dynamic=False)
+    return loss
 
 
 def stacked(batches: Sequence[Batch]) -> Batch:
@@ -219,7 +236,7 @@ class Loss:
     def __call__(self, parameters: Tensor, rank: int, step: int) -> Tensor:
         module, _ = self.bench.module_with(parameters)
         with torch.no_grad():
-            return self.bench.task.model.loss(module, self.bench.batch(rank, step))
+            return self.bench.whole_loss(module, self.bench.batch(rank, step))
 
     def alike(self, parameters: Tensor, rank: int, step: int) -> Hashable:
         """Return what all share: nothing else than the task."""
@@ -231,7 +248,7 @@ class Loss:
         module, _ = self.bench.module_with(vectors[0])
         batches = self.bench.batches([call[1:] for call in calls])
         with torch.no_grad():
-            told = losses(self.bench.task.model.loss, module, vectors, batches)
+            told = losses(self.bench.whole_loss, module, vectors, batches)
         return [each.clone() for each in told]
 
 
@@ -443,7 +460,7 @@ class EvaluatePart:
         module, _ = self.bench.module_with(parameters)
         batch = self._parts()[part]
         with torch.no_grad():
-            loss = self.bench.task.model.loss(module, self.bench.place(batch))
+            loss = self.bench.whole_loss(module, self.bench.place(batch))
         return float(loss), len(batch[0])
 
     def alike(self, parameters: Tensor, part: int) -> Hashable:
@@ -456,7 +473,7 @@ class EvaluatePart:
         module, _ = self.bench.module_with(vectors[0])
         with torch.no_grad():
             batches = self.bench.place(stacked(parts))
-            told = losses(self.bench.task.model.loss, module, vectors, batches)
+            told = losses(self.bench.whole_loss, module, vectors, batches)
         return [(loss, len(parts[0][0])) for loss in told.tolist()]
 
 

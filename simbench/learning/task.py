@@ -1,21 +1,27 @@
 """The task: what is trained, on what, by which optimiser."""
 
 import functools
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import PositiveInt, model_validator
+from pydantic import (
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from simbench.learning.checkpointing import blocks, checkpoint_blocks
 from simbench.learning.dataset import Dataset
 from simbench.learning.datasets.text import Text
-from simbench.learning.model import Model
+from simbench.learning.model import Batch, Model
 from simbench.learning.models.gpt import GPT
 from simbench.learning.optimizer import Chain, Optimizer
 from simbench.learning.optimizers.sgd import SGD
 from simbench.learning.privacy import Privacy, mixes_samples
+from simbench.learning.together import gradients
 from simbench.seeds import generator
 from simbench.spec import OneOf, Spec, discover, misfit
 
@@ -43,6 +49,8 @@ class Task(Spec):
     """What a gradient is computed in, where torch's autocast deems it safe; weights stay."""
     checkpoint_activations: bool = False
     """Whether a backward pass computes the insides of the model's blocks again."""
+    compile: bool = False
+    """Whether torch compiles the loss, which takes a while, and gives other last bits."""
 
     @model_validator(mode="after")
     def _model_reads_the_data(self) -> "Task":
@@ -73,6 +81,9 @@ class Task(Spec):
                 ("checkpoint_activations",),
                 f"has no effect: model {self.model.kind} has no blocks to compute again",
             )
+        for key in ("privacy", "checkpoint_activations"):
+            if self.compile and getattr(self, key):
+                raise misfit(("compile",), f"can't be combined with {key}")
         if self.privacy is not None and self.checkpoint_activations:
             raise misfit(
                 ("checkpoint_activations",),
@@ -86,6 +97,25 @@ class Task(Spec):
                 "gradients of their own",
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what isn't asked for."""
+        tree: dict[str, Any] = write(self)
+        if not self.compile:
+            tree.pop("compile", None)
+        return tree
+
+    def check_vectorised(self) -> None:
+        """Refuse what can't be done for several nodes in one call.
+
+        Raises:
+            ValueError: with what is in the way.
+        """
+        for key in ("privacy", "checkpoint_activations", "compile"):
+            if getattr(self, key):
+                raise ValueError(f"can't be combined with task.{key}")
+        _check_vectorised(self)
 
     @property
     def samples_per_step(self) -> int:
@@ -150,12 +180,31 @@ def _count_flops(task: Task) -> int:
     if task.model.takes == "noise":
         # The node's rank is read as a number, which a tensor without storage doesn't have.
         return 0
+    with FlopCounterMode(display=False) as counter:
+        task.model.loss(_on_meta(task), _batch_on_meta(task)).backward()  # type: ignore[no-untyped-call]
+    return int(counter.get_total_flops())
+
+
+@functools.cache
+def _check_vectorised(task: Task) -> None:
+    module = _on_meta(task)
+    size, dtype = task.num_parameters, task.torch_dtype
+    vectors = [torch.empty(size, dtype=dtype, device="meta") for _ in range(2)]
+    batches = tuple(torch.stack([each, each]) for each in _batch_on_meta(task))
+    try:
+        gradients(task.model.loss, module, vectors, batches)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"torch can't compute gradients of model {task.model.kind} for several nodes at once: "
+            f"{reason}"
+        ) from None
+
+
+def _batch_on_meta(task: Task) -> Batch:
     draw = generator(0, "flops", 0, 0)
     batch = task.data.batch(draw, 0, 1, task.batch_size, task.model.length)
-    on_meta = tuple(
+    return tuple(
         tensor.to("meta", task.torch_dtype if tensor.is_floating_point() else None)
         for tensor in batch
     )
-    with FlopCounterMode(display=False) as counter:
-        task.model.loss(_on_meta(task), on_meta).backward()  # type: ignore[no-untyped-call]
-    return int(counter.get_total_flops())

@@ -28,9 +28,7 @@ class _Loss(nn.Module):
         return self.loss(self.module, batch)
 
 
-def losses(
-    loss: ModelLoss, module: nn.Module, vectors: Sequence[Tensor], batches: Batch
-) -> Tensor:
+def losses(loss: ModelLoss, module: nn.Module, vectors: Sequence[Tensor], batches: Batch) -> Tensor:
     """Return the losses (k,) of k batches, each at its own vector (n,) of parameters.
 
     Args:
