@@ -5,7 +5,6 @@ and from nothing else: the calls are laid down when a recipe is asked for, and n
 until somebody waits for a result. The same run has the same bits each time.
 """
 
-import functools
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
@@ -70,7 +69,7 @@ class VectorisedExecutor:
 
     def start(self, recipe: Recipe) -> Future[Any]:
         """Lay down the calls that ``recipe`` needs; the future makes them when it is asked."""
-        promise = _Promise(functools.partial(self._result, recipe))
+        promise = _Promise(recipe, self._compute_until)
         if recipe.result is not PENDING:
             promise.set_result(recipe.result)
             return promise
@@ -94,15 +93,14 @@ class VectorisedExecutor:
         self.cancel()
         torch.set_num_threads(self._num_threads)
 
-    def _result(self, recipe: Recipe) -> Any:
+    def _compute_until(self, recipe: Recipe) -> None:
         try:
             while recipe.result is PENDING:
                 self._compute(self._calls.popleft())
         except BaseException:
             self.cancel()
             raise
-        self._promises = [each for each in self._promises if not each.done()]
-        return recipe.result
+        self._promises = [each for each in self._promises if each.recipe.result is PENDING]
 
     def _compute(self, call: list[Recipe]) -> None:
         parts: defaultdict[Hashable, list[Recipe]] = defaultdict(list)
@@ -127,14 +125,16 @@ class VectorisedExecutor:
 
 
 class _Promise(Future[Any]):
-    """A result that is computed when somebody asks for it."""
+    """The result of a recipe, which is computed when somebody asks for it."""
 
-    def __init__(self, compute: Callable[[], Any]) -> None:
+    def __init__(self, recipe: Recipe, compute_until: Callable[[Recipe], None]) -> None:
         super().__init__()
-        self._compute = compute
+        self.recipe = recipe
+        self._compute_until = compute_until
 
     def result(self, timeout: float | None = None) -> Any:
         """Return the result, after as long as it takes to compute."""
         if not self.done():
-            self.set_result(self._compute())
+            self._compute_until(self.recipe)
+            self.set_result(self.recipe.result)
         return super().result(timeout)

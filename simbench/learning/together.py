@@ -3,7 +3,8 @@
 A sum is then added up in another order than one by one, so the last bits differ.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -65,10 +66,23 @@ def _mapped(of_one: Callable[..., Tensor], vectors: Sequence[Tensor], batches: B
     shared = all(vector is vectors[0] for vector in vectors)
     point = vectors[0] if shared else torch.stack(list(vectors))
     axes = (None if shared else 0, *(0 for _ in batches))
-    # vmap loops over attention's fused kernels; it knows the plain products.
-    with sdpa_kernel(SDPBackend.MATH):
+    with _plain_attention():
         mapped: Tensor = vmap(of_one, in_dims=axes)(point, *batches)
     return mapped
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Have attention computed as products and a softmax: vmap would loop over fused kernels."""
+    allow = torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+    # Else bfloat16 would go by way of float32, whose gradients autocast and vmap mix up.
+    allow(True)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        allow(before)
 
 
 Stepped = tuple[Tensor, OptimizerState]
