@@ -1,5 +1,6 @@
 """A quadratic per node: the model on which theory speaks in closed forms."""
 
+import functools
 from typing import ClassVar, Literal
 
 import torch
