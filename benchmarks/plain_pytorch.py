@@ -74,7 +74,7 @@ def _step(course: Course, module: nn.Module, optimizer: torch.optim.Optimizer, n
     task = course.task
     step, rank = divmod(number, course.num_workers)
     draw = generator(0, "batch", rank, step)
-    batch = task.data.batch(draw, rank, course.num_workers, task.batch_size, task.model.length)
+    batch = task.batch(draw, rank, (1,) * course.num_workers)
     optimizer.zero_grad()
     task.model.loss(module, batch).backward()
     optimizer.step()

@@ -69,7 +69,9 @@ def check_books(simulation: Simulation) -> None:
     messages = simulation.messages_until(end_ns)
     assert simulation.world.payload_bytes == sum(each.num_bytes for each in messages)
     on_their_way = sorted(
-        (each.sender, each.receiver, each.num_bytes) for each in messages if each.arrived_ns is None
+        (each.sender, each.receiver, each.num_bytes)
+        for each in messages
+        if each.arrived_ns is None and each.number not in simulation.world.dropped
     )
     around = simulation.surroundings
     if around is not None:

@@ -115,6 +115,7 @@ def _gradient_s(scenario: Scenario, executor: Executor) -> float:
         scenario.cluster.nodes,
         executor.device,
         fingerprint_text(executor),
+        scenario.shard_weights,
     )
     training = Training(Graph(), bench, scenario.task.optimizer)
     initial, _ = training.initial(0)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import GEN_CLOSED, getgeneratorstate
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from simbench.clock import Clock
 from simbench.cluster.backward import out_ns
 from simbench.cluster.processor import Processor, Release
 from simbench.execution.values import Operation, Recipe, Value
+from simbench.learning.compressor import Layout
 from simbench.learning.optimizer import Optimizer
-from simbench.mailbox import Mail, Mailbox, Receive
+from simbench.mailbox import Mail, Mailbox, Receive, Tags
 from simbench.seeds import generator
-from simbench.world import AllReduceUnderWay, World
+from simbench.world import World
 
 Steps = Generator[Event, Any, Any]
 """What a strategy's methods are: generators of events to wait for."""
@@ -65,10 +67,27 @@ class Node:
         self._training = world.training
         self.processor = Processor(world.clock, rank, world.worked)
         self._steps_begun = 0
+        self._done = 0
+        """What it has kept last, as the strategy counts: it is in the round behind."""
         self._gradient_memory: Value | None = None
         self._meetings_joined: Counter[tuple[str, tuple[int, ...]]] = Counter()
+        """In this round."""
+        self._lives: list[Steps] = []
+        """What runs here, where it may have to end."""
+        self._handed: tuple[Any, ...] | None = None
+        self._model: Value | None = None
+        """Where it began anew: the memory that it goes on from, or the server's model."""
 
     # -- who is there
+
+    @property
+    def members(self) -> Sequence[int]:
+        """The workers that are there now, in the order of ranks; all, unless the policy goes on."""
+        return self._world.membership.members
+
+    def members_in(self, count: int) -> Sequence[int]:
+        """Return the workers that take part in round ``count``, on every node the same."""
+        return self._world.membership.members_in(count)
 
     @property
     def server(self) -> int:
@@ -217,11 +236,14 @@ class Node:
         # What a node keeps on itself crosses no link and is no traffic.
         size = sum(value.num_bytes for value in values) + (0 if number is None else 8)
         num_bytes = size if to != self.rank else 0
+        if not world.membership.takes_part(to, self._done + 1):
+            world.num_thrown_away += 1
+            return Event(self._clock).succeed()  # nobody has to wait for it
         serial = world.post(self.rank, to, tag, num_bytes)
         arrival = Event(self._clock)
 
         def deliver(_: Event) -> None:
-            world.arrivals[serial] = self._clock.now_ns
+            world.note_arrival(serial)
             held = [self._training.graph.hold(recipe, to) for recipe in recipes]
             content = held[0] if isinstance(body, Value) else tuple(held)
             world.mailboxes[to].put(Mail(self.rank, tag, content, version, number or 0.0))
@@ -232,25 +254,71 @@ class Node:
         def arrive() -> None:
             self._clock.ready(arrival, None, receiver=to, sender=self.rank, number=serial)
 
-        world.carrier.carry(self.rank, to, num_bytes, arrive)
+        world.carry(serial, num_bytes, arrive)
         return arrival
 
     def receive(
-        self, tag: str | None = None, sender: int | None = None, *, newer_than: int | None = None
+        self, tag: Tags = None, sender: int | None = None, *, newer_than: int | None = None
     ) -> Receive:
         """Wait for mail with ``tag`` from ``sender``, any where None; the value is the ``Mail``.
 
-        With ``newer_than``, only for mail of a later ``version``.
+        It is None if ``sender`` is no member, or leaves first. With ``newer_than``, only for mail
+        of a later ``version``. A server hears under the tag ``join`` of a worker that is back, is
+        one of the ``members`` from then on, and starts from the first model that it is sent; of one
+        that leaves under ``left``, if it waits for that.
         """
-        return self.mailbox.receive(tag, sender, newer_than)
+        receipt = self.mailbox.receive(tag, sender, newer_than)
+        if sender is not None and not self._world.membership.takes_part(sender, self._done + 1):
+            if not receipt.triggered:
+                self.mailbox.undo(receipt)
+                receipt.succeed(None)
+        elif isinstance(tag, tuple) and "join" in tag:
+            assert receipt.callbacks is not None
+            receipt.callbacks.append(self._admit)
+        return receipt
+
+    def _admit(self, receipt: Event) -> None:
+        if receipt.value is not None and receipt.value.tag == "join":
+            self._world.membership.join(receipt.value.sender)
 
     def receive_from_each(
-        self, senders: Sequence[int], tag: str
+        self, senders: Sequence[int], tag: str, *, welcome: Value | None = None
     ) -> Generator[Event, Any, list[Mail]]:
-        """Wait for one mail from each of ``senders``; return them in the order of ``senders``."""
-        receipts = [self.receive(tag, sender) for sender in senders]
-        yield self._clock.all_of(receipts)
-        return [receipt.mail for receipt in receipts]
+        """Wait for one mail from each of ``senders``; return them in the order of ``senders``.
+
+        Those that are no members, and that leave meanwhile, are left out. With ``welcome``, workers
+        that join meanwhile are sent that as ``model`` and waited for, too, and there is one mail at
+        least.
+        """
+        receipts = {sender: self.receive(tag, sender) for sender in senders}
+        everyone = self._clock.all_of(list(receipts.values()))
+        if welcome is not None and self._world.keep is not None:
+            yield from self._welcome(welcome, tag, receipts, everyone)
+        else:
+            yield everyone
+        mails = [receipts[sender].value for sender in senders]
+        return [mail for mail in mails if mail is not None]
+
+    def _welcome(
+        self, welcome: Value, tag: str, receipts: dict[int, Receive], everyone: Event
+    ) -> Steps:
+        """Wait until all ``receipts`` are there, with those of who joins meanwhile."""
+        while True:
+            joining = self.receive(("join",))
+            yield self._clock.any_of([everyone, joining])
+            if joining.triggered:
+                newcomer = joining.mail.sender
+                if not joining.processed:
+                    yield joining
+                self.send(newcomer, welcome, tag="model", version=self._done)
+                if newcomer not in receipts or receipts[newcomer].triggered:
+                    receipts[newcomer] = self.receive(tag, newcomer)
+            else:
+                self.mailbox.undo(joining)
+                if any(receipt.value is not None for receipt in receipts.values()):
+                    return
+            left = [each for each in receipts.values() if not each.triggered or each.value]
+            everyone = self._clock.all_of(left) if left else self._clock.event()
 
     def all_reduce(
         self, vector: Value, tag: str = "all_reduce", among: Sequence[int] | None = None
@@ -258,21 +326,27 @@ class Node:
         """Join the next all-reduce of ``among`` under ``tag``; the event's value is the mean.
 
         It starts when the last of them has joined and takes what the chosen algorithm takes.
-        ``among`` are ranks, this node's with them; all workers by default.
+        ``among`` are ranks, this node's with them; all workers by default. Those that are no
+        members are left out; if one leaves on the way, it begins anew among the others.
         """
-        world = self._world
+        return self._join(vector, tag, among, gathers=False)
+
+    def all_gather(
+        self, value: Value, tag: str = "all_gather", among: Sequence[int] | None = None
+    ) -> Event:
+        """Join the next all-gather of ``among``; the event's value is everybody's, by rank.
+
+        What they bring may differ in size. It is as ``all_reduce`` in all else.
+        """
+        return self._join(value, tag, among, gathers=True)
+
+    def _join(self, given: Value, tag: str, among: Sequence[int] | None, *, gathers: bool) -> Event:
         ranks = tuple(self.workers) if among is None else tuple(sorted(among))
         assert self.rank in ranks, "who joins takes part"
         count = self._meetings_joined[tag, ranks]
         self._meetings_joined[tag, ranks] += 1
-        key = tag, ranks, count
-        meeting = world.meetings.setdefault(key, AllReduceUnderWay(ranks))
-        meeting.joined[self.rank] = self._own(vector)
-        done = meeting.waiting[self.rank] = Event(self._clock)
-        if not meeting.absent:
-            del world.meetings[key]
-            world.begin(meeting, tag)
-        return done
+        key = tag, ranks, self._done + 1, count
+        return self._world.join(key, self.rank, self._own(given), gathers=gathers)
 
     def all_reduce_buckets(
         self, work: Work, tag: str = "all_reduce"
@@ -309,6 +383,9 @@ class Node:
 
     def start(self, process: Steps) -> Process:
         """Let ``process`` run beside the one that starts it; the event is its end."""
+        if self._world.keep is not None:
+            self._lives = [each for each in self._lives if getgeneratorstate(each) != GEN_CLOSED]
+            self._lives.append(process)
         return self._clock.process(process)
 
     def _undo(self, word: Event) -> None:
@@ -321,10 +398,60 @@ class Node:
 
     # -- the model
 
+    @property
+    def layout(self) -> Layout:
+        """What a vector of parameters is made of, for operations that have to know."""
+        return self._training.layout
+
     def initial_state(self) -> State:
-        """Return the parameters that all nodes start from, and an optimiser that hasn't stepped."""
+        """Return the parameters that all nodes start from, and an optimiser that hasn't stepped.
+
+        A worker that joins a server later starts from the model that it was sent.
+        """
+        if self._model is not None:
+            return self.fresh_state(self._model)
         parameters, optimizer = self._training.initial(self.rank)
         return State(self.hold(parameters), self.hold(optimizer))
+
+    def resume(self, *memory: Any) -> tuple[Any, ...]:
+        """Return what was handed to this node, which joins or restarts, in the place of ``memory``.
+
+        At first that is ``memory`` itself: what ``keep`` is given, as it is before anything is
+        done.
+        """
+        return memory if self._handed is None else self._handed
+
+    def keep(self, done: int, *memory: Any) -> Steps:
+        """Tell all that is needed to go on: how much is done, and numbers, Values and States.
+
+        It ends a round, as ``done`` counts them; ``yield from`` it. Where the policy is to wait,
+        nothing is kept. Else whoever joins is handed it, and checkpoints are made of it, which take
+        time. A server keeps for itself, and workers of a server needn't.
+        """
+        self._done = done
+        self._meetings_joined.clear()
+        if self._world.keep is not None:
+            yield from self._world.keep(self.rank, (done, *memory), self._steps_begun)
+
+    def end(self) -> None:
+        """Stop all that runs here, and forget all mail."""
+        for life in self._lives:
+            life.close()
+        self._lives, self._handed, self._model, self._done = [], None, None, 0
+        self._gradient_memory = None
+        self.processor.abandon()
+        self._world.num_thrown_away += self.mailbox.clear()
+        self._meetings_joined.clear()
+
+    def go_on_from(self, memory: tuple[Any, ...], steps_begun: int | None) -> None:
+        """Let ``memory`` be what ``resume`` returns, and the next batch that of ``steps_begun``."""
+        self._handed, self._done = memory, memory[0]
+        if steps_begun is not None:
+            self._steps_begun = steps_begun
+
+    def start_from(self, model: Value) -> None:
+        """Let ``model`` be the parameters of ``initial_state``."""
+        self._model = model
 
     def fresh_state(self, parameters: Value, after: State | None = None) -> State:
         """Return ``parameters`` with an optimiser that hasn't stepped.

@@ -5,8 +5,9 @@ It says who talks to whom, whatever the network between them looks like.
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
+from typing import ClassVar
 
 from pydantic import ValidationError
 
@@ -21,6 +22,9 @@ class PeerGraph(Spec, ABC):
     """
 
     kind: str
+
+    fits_any_number: ClassVar[bool] = True
+    """Whether it is a graph of any number of nodes, and not of some alone."""
 
     @abstractmethod
     def peers(self, rank: int, num_nodes: int, step: int) -> Collection[int]:
@@ -37,6 +41,25 @@ class PeerGraph(Spec, ABC):
     def round(self, num_nodes: int, step: int) -> "Round":
         """Return who sends to whom in round ``step``."""
         return _round(self, num_nodes, step % self.period(num_nodes))
+
+    def among(self, members: Sequence[int], num_nodes: int, step: int) -> "Round":
+        """Return round ``step`` among ``members`` of ``num_nodes``; others talk to nobody.
+
+        It is the graph of as many nodes as there are members, in the order of ranks, where there is
+        one for any number, or else what is left of that of all.
+        """
+        if len(members) == num_nodes:
+            return self.round(num_nodes, step)
+        sends: list[tuple[int, ...]] = [()] * num_nodes
+        if self.fits_any_number:
+            few = self.round(len(members), step)
+            for place, rank in enumerate(members):
+                sends[rank] = tuple(members[peer] for peer in few.sends[place])
+        else:
+            every = self.round(num_nodes, step)
+            for rank in members:
+                sends[rank] = tuple(peer for peer in every.sends[rank] if peer in members)
+        return _rounds_among(tuple(sends))
 
     def check(self, key: str, num_nodes: int) -> None:
         """Refuse what can't be built, and what keeps news of some node from another for ever.
@@ -85,11 +108,16 @@ class Round:
     @functools.cached_property
     def can_average(self) -> bool:
         """Whether ``averaging`` has weights for it: symmetric, or as many in as out everywhere."""
-        degrees = [len(peers) for peers in (*self.sends, *self.receives)]
-        return self.is_symmetric or min(degrees) == max(degrees)
+        pairs = zip(self.sends, self.receives, strict=True)
+        # Who talks to nobody takes no part.
+        degrees = {len(peers) for pair in pairs if any(pair) for peers in pair}
+        return self.is_symmetric or len(degrees) <= 1
 
-    def averaging(self, rank: int) -> dict[int, float]:
+    def averaging(self, rank: int, heard: Collection[int] | None = None) -> dict[int, float]:
         """Return with what weights ``rank`` mixes, by rank in ascending order, its own included.
+
+        The weight of those that it hasn't ``heard`` of is its own: they have left. By default it
+        has heard of all.
 
         All rows together are a doubly stochastic matrix W: Metropolis-Hastings weights, W_ij =
         1 / (1 + max(d_i, d_j)) for neighbours and what is left to 1 on the diagonal. Where all
@@ -105,6 +133,8 @@ class Round:
             peer: Fraction(1, 1 + max(own, len(self.receives[peer])))
             for peer in self.receives[rank]
         }
+        if heard is not None:
+            weights = {peer: weight for peer, weight in weights.items() if peer in heard}
         weights[rank] = 1 - sum(weights.values(), Fraction(0))
         return {peer: float(weights[peer]) for peer in sorted(weights)}
 
@@ -133,6 +163,11 @@ class Round:
 def _round(graph: PeerGraph, num_nodes: int, step: int) -> Round:
     every = [set(graph.peers(rank, num_nodes, step)) - {rank} for rank in range(num_nodes)]
     return Round(tuple(tuple(sorted(peers)) for peers in every))
+
+
+@functools.lru_cache(maxsize=256)
+def _rounds_among(sends: tuple[tuple[int, ...], ...]) -> Round:
+    return Round(sends)
 
 
 # All nodes of a run ask for the same one.

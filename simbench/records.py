@@ -31,6 +31,8 @@ class Evaluation(NamedTuple):
     payload_bytes: int
     """Bytes handed to the network by all nodes until then."""
     loss: float
+    accuracy: float | None = None
+    """Share of the held-out targets that are told right; None where the model tells none."""
 
 
 class Update(NamedTuple):
@@ -72,7 +74,7 @@ class Message(NamedTuple):
     num_bytes: int
     sent_ns: int
     arrived_ns: int | None
-    """None where the run ended first."""
+    """None where the run ended first, or an end left and it was dropped."""
 
 
 class Happening(NamedTuple):
@@ -82,12 +84,14 @@ class Happening(NamedTuple):
     seed: int
     time_ns: int
     kind: str
-    """The ``kind`` of the condition, or ``transfer`` for a message that was cut and sent again."""
+    """The ``kind`` of the condition, ``transfer`` for a message that was cut and sent again, or
+    ``membership`` for what a policy made of it."""
     subject: str
     """``node 3``, ``3 - switch`` (a cable), ``3 -> switch`` (one direction), ``3 -> 0``
     (a transfer, from node to node)."""
     what: str
-    """``down``, ``up``, a rate; of a transfer ``cut`` or ``again``."""
+    """``down``, ``up``, a rate; of a transfer ``cut`` or ``again``; of a member ``left``,
+    ``joined`` or ``restored``, and of a message from or to one that left ``dropped``."""
     lost_ns: int | None
     """Of a node that goes down: how long it had worked on what it begins anew."""
     resent_bytes: int | None
@@ -128,6 +132,7 @@ _ARROW = {
     float: pa.float64(),
     bool: pa.bool_(),
     int | None: pa.int64(),
+    float | None: pa.float64(),
 }
 
 
@@ -215,6 +220,10 @@ class RunFolder:
             here = [(axis, "=", self.point[axis]) for axis in axes if axis in self.point]
             table = pq.read_table(file, filters=here or None)
         table = table.drop_columns([axis for axis in axes if axis in self.point])
+        for column, kind in TABLES[name].__annotations__.items():
+            # A run of before there was such a column.
+            if column not in table.column_names:
+                table = table.append_column(column, pa.nulls(len(table), _ARROW[kind]))
         columns: list[str] = table.column_names
         optional = [n for n, kind in TABLES[name].__annotations__.items() if kind == int | None]
         # Through pandas, a missing value would turn nanoseconds into rounded floats.

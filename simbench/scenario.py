@@ -31,19 +31,23 @@ from simbench.damping import Damping
 from simbench.dotted import place_of, replaced
 from simbench.execution.identity import source_hash
 from simbench.learning.aggregator import Aggregator
+from simbench.learning.compressor import Compression
 from simbench.learning.dataset import Dataset
 from simbench.learning.fault import Fault
 from simbench.learning.model import Model
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.schedule import Schedule
+from simbench.learning.sharding import Sharding
 from simbench.learning.task import Task
 from simbench.learning.transform import Transform
-from simbench.network.collective import AllReduce
+from simbench.network.collective import AllGather, AllReduce
+from simbench.network.collectives.all_gather.ring import Ring as RingAllGather
 from simbench.network.collectives.all_reduce.ring import Ring
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Topology
 from simbench.network.transport import Transport
 from simbench.peer_graph import PeerGraph
+from simbench.policy import Policy
 from simbench.records import TABLES
 from simbench.report.quantities import join, show_size
 from simbench.seeds import generator
@@ -57,9 +61,12 @@ from simbench.units import PositiveNanoseconds
 CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "strategies": ("simbench.strategies", Strategy),
     "strategies.graph": ("simbench.peer_graphs", PeerGraph),
+    "strategies.on_failure": ("simbench.policies", Policy),
+    "strategies.compression": ("simbench.learning.compression", Compression),
     "strategies.aggregator": ("simbench.learning.aggregators", Aggregator),
     "strategies.damping": ("simbench.dampings", Damping),
     "task.model": ("simbench.learning.models", Model),
+    "task.shards": ("simbench.learning.shards", Sharding),
     "task.data": ("simbench.learning.datasets", Dataset),
     "task.optimizer": ("simbench.learning.optimizers", Optimizer),
     "task.gradient": ("simbench.learning.transforms", Transform),
@@ -72,6 +79,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "conditions": ("simbench.conditions", Condition),
     "faults": ("simbench.learning.faults", Fault),
     "all_reduce": ("simbench.network.collectives.all_reduce", AllReduce),
+    "all_gather": ("simbench.network.collectives.all_gather", AllGather),
 }
 """Keys that take one plug-in of a folder: the folder and the base of its classes."""
 
@@ -110,6 +118,10 @@ class Scenario(Spec):
     """Over what network."""
     all_reduce: Annotated[AllReduce, OneOf("simbench.network.collectives.all_reduce")] = Ring()
     """How workers without a server average."""
+    all_gather: Annotated[AllGather, OneOf("simbench.network.collectives.all_gather")] = (
+        RingAllGather()
+    )
+    """How workers without a server pass on what can't be added up, as compressed vectors are."""
     conditions: tuple[Annotated[Condition, OneOf("simbench.conditions")], ...] = ()
     """What goes wrong, and when; by default nothing."""
     faults: tuple[Annotated[Fault, OneOf("simbench.learning.faults")], ...] = ()
@@ -189,6 +201,15 @@ class Scenario(Spec):
         places = strategy.server_places
         return places.count("own_machine") if places else self.all_reduce.num_servers
 
+    @property
+    def shard_weights(self) -> tuple[int, ...] | None:
+        """Sizes of the nodes' shards, in proportion to their speed; None where they are equal."""
+        sharding = self.task.sharding
+        if sharding is None or sharding.sizes == "equal":
+            return None
+        mean_ns = self.cluster.mean_step_ns(self.task.step_flops)
+        return tuple(max(1, round(10**18 / each_ns)) for each_ns in mean_ns)
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Scenario":
         self.check()
@@ -262,15 +283,27 @@ class Scenario(Spec):
 
     def _check_data(self) -> None:
         """Refuse data that are too few for so many shards, or to hold anything out."""
-        data, nodes, length = self.task.data, self.cluster.nodes, self.task.model.length
+        task, nodes = self.task, self.cluster.nodes
+        try:
+            task.num_parameters  # noqa: B018 - whether the library that builds it takes its settings
+        except ValueError as error:
+            raise misfit(("task", "model"), str(error)) from None
+        try:
+            weights = self.shard_weights or (1,) * nodes
+        except ValueError as error:  # FLOPs can't be counted
+            raise misfit(("task", "shards", "sizes"), str(error)) from None
         try:
             for rank in range(nodes):
-                data.batch(generator(0, "check", rank, 0), rank, nodes, 1, length)
-            data.validation(nodes, length)
+                task.batch(generator(0, "check", rank, 0), rank, weights, size=1)
+            task.data.validation(nodes, task.model.length)
         except ValueError as error:
             raise misfit(("task", "data"), str(error)) from None
-        size, asked = data.shard_size(nodes), self.task.samples_per_step
-        if self.task.privacy is not None and size is not None and asked > size:
+        try:
+            task.step_flops  # noqa: B018 - whether a module of the user's own takes a batch
+        except RuntimeError as error:
+            raise misfit(("task", "model"), f"can't read a batch: {error}") from None
+        size, asked = task.smallest_shard(weights), task.samples_per_step
+        if task.privacy is not None and size is not None and asked > size:
             raise misfit(
                 ("task", "privacy"),
                 f"a batch of {asked} samples is more than the {size} that a node has",
@@ -381,6 +414,9 @@ class Scenario(Spec):
         for key in ("vectorise", "deterministic"):
             if getattr(self, key) == type(self).model_fields[key].default:
                 tree.pop(key, None)
+        # Few strategies read it.
+        if self.all_gather == RingAllGather():
+            tree.pop("all_gather", None)
         if self.tune is None:
             tree.pop("tune", None)
         if self.sweep:
@@ -434,10 +470,10 @@ def _source_of_package() -> str:
 
 
 def _classes(part: object) -> set[type]:
-    """Return the classes of all specs in ``part``, plug-ins from outside among them."""
+    """Return the classes of all specs in ``part``, and other code of users' that they call."""
     if isinstance(part, Spec):
         inner = [getattr(part, name) for name in type(part).model_fields]
-        return {type(part)}.union(*map(_classes, inner))
+        return {type(part), *part.user_code}.union(*map(_classes, inner))
     if isinstance(part, dict):
         part = tuple(part.values())
     return set().union(*map(_classes, part)) if isinstance(part, tuple) else set()

@@ -10,6 +10,7 @@ import gc
 import itertools
 import json
 import math
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,9 +27,11 @@ from simbench.influence import Influence
 from simbench.learning.operations import Bench
 from simbench.learning.privacy import spent
 from simbench.learning.training import Training
+from simbench.membership import Membership
 from simbench.network.fabric import Fabric
 from simbench.node import Node
 from simbench.records import Evaluation, Happening, Message, Span, Update
+from simbench.recovery import Recovery
 from simbench.scenario import Scenario
 from simbench.spec import dump_by_contents
 from simbench.surroundings import Surroundings
@@ -64,6 +67,7 @@ class _Version(NamedTuple):
 
     progress: int
     time_ns: int
+    samples: int
     num_updates: int
     num_messages: int
     num_unread: int
@@ -84,6 +88,7 @@ class _Piece(NamedTuple):
 class _Settled(NamedTuple):
     version: _Version
     loss: float
+    accuracy: float | None
     parameters_sha256: str
 
 
@@ -122,10 +127,13 @@ class Simulation:
             for place in self.strategy.server_places
         )
         self.num_nodes = num_workers + scenario.num_servers(self.strategy)
+        self._batches_per_count = self.strategy.batches_per_count(num_workers)
         rate = self.strategy.learning_rate
         optimizer = task.optimizer.model_copy(update={"learning_rate": rate} if rate else {})
         self.learning_rate = optimizer.learning_rate
-        bench = Bench(task, seed, num_workers, device, fingerprint)
+        weights = scenario.shard_weights
+        bench = Bench(task, seed, num_workers, device, fingerprint, weights)
+        self._bench = bench
         self._training = Training(self.graph, bench, optimizer, scenario.faults)
         self._replicas: dict[int, dict[int, Recipe | None]] = {}
         self._pieces: dict[int, dict[int, _Piece]] = {}
@@ -146,6 +154,7 @@ class Simulation:
             fabric=fabric,
             carrier=self.surroundings.deliveries if self.surroundings else carrier,
             all_reduce=scenario.all_reduce,
+            all_gather=scenario.all_gather,
             servers=range(num_workers, self.num_nodes),
             training=self._training,
             seed=seed,
@@ -157,6 +166,7 @@ class Simulation:
             worked=lambda rank, start_ns, end_ns: self.work.append((rank, start_ns, end_ns)),
             publish=self._publish,
             observe=observe or self._refuse_to_observe,
+            membership=Membership(num_workers),
         )
         self.nodes = [Node(self.world, rank) for rank in range(self.num_nodes)]
         initial, _ = self._training.initial(0)
@@ -167,7 +177,24 @@ class Simulation:
         self._note_version(0, initial)
         if self.surroundings is not None:
             self._let_go_wrong(self.surroundings)
-        for rank in range(num_workers):
+        self.recovery: Recovery | None = None
+        self._start()
+
+    def _start(self) -> None:
+        """Let everybody begin, on their own or under the eyes of who looks after failures."""
+        if self.strategy.on_failure.goes_on:
+            self.recovery = Recovery(
+                self.strategy.on_failure,
+                self.world,
+                self.nodes,
+                self.surroundings,
+                work=self.strategy.work,
+                serve=self.strategy.serve,
+                left=self._forget_replicas,
+                went_back=self._replicas.clear,
+            )
+            return
+        for rank in range(self.world.num_workers):
             self.clock.process(self.strategy.work(self.nodes[rank]))
         for rank in self.servers:
             self.clock.process(self.strategy.serve(self.nodes[rank]))
@@ -183,7 +210,7 @@ class Simulation:
         task = self.scenario.task
         assert task.privacy is not None
         steps = max(sum(begun < end_ns for begun in each) for each in self._begun_ns.values())
-        size = task.data.shard_size(self.scenario.cluster.nodes)
+        size = task.smallest_shard(self._bench.shares)
         rate = None if size is None else task.samples_per_step / size
         return {
             "epsilon": None if rate is None else spent(task.privacy, rate, steps),
@@ -253,10 +280,12 @@ class Simulation:
         ]
         work = [*self.work, *unfinished]
         around = self.surroundings
+        dropped = self.world.dropped
+        ended = [m._replace(arrived_ns=dropped.get(m.number, m.arrived_ns)) for m in messages]
         tiles = spans(
             self.num_nodes,
             work,
-            messages,
+            ended,
             end_ns,
             down=around.down_until(end_ns) if around else (),
             standstills=around.deliveries.standstills_until(end_ns) if around else (),
@@ -270,10 +299,13 @@ class Simulation:
             for node in self.nodes
             for reader in node.mailbox.readers
         ]
-        for (tag, _, _), meeting in self.world.meetings.items():
+        for meeting in self.world.meetings.values():
+            absent = meeting.absent(self.world.membership)
             waiting += [
-                f"node {rank} for nodes {meeting.absent} to join {tag!r}" for rank in meeting.joined
+                f"node {rank} for nodes {absent} to join {meeting.tag!r}" for rank in meeting.joined
             ]
+        if not self.world.membership.members:
+            waiting.append("every worker has left")
         if self.surroundings is not None:
             waiting += self.surroundings.complaints()
         return "; ".join(waiting) or "every process has ended"
@@ -289,11 +321,12 @@ class Simulation:
     ) -> None:
         if self.ended_by is not None:
             return
-        per_count = self.strategy.batches_per_count(self.world.num_workers)
+        per_count = self._batches_per_count
         if self.strategy.counts == "steps" and rank not in self.servers:
             assert progress is not None, "each worker counts its steps"
             assert batches is None, "a step is as many batches as any other"
-            self._publish_replica(rank, model.recipe, progress, per_count)
+            if not self._was_published(progress):
+                self._publish_replica(rank, model.recipe, progress)
             return
         if len(self.servers) > 1:
             assert progress is not None, "each server counts"
@@ -303,7 +336,8 @@ class Simulation:
         batches = per_count if batches is None else batches
         if self.servers:
             # What a server publishes is the model itself.
-            self._add_version(progress, [model.recipe], batches, contributor, staleness)
+            if not self._was_published(progress):
+                self._add_version(progress, [model.recipe], batches, contributor, staleness)
             return
         assert progress is None, "without a server nobody knows how many updates there are"
         self._latest[rank] = model.recipe
@@ -313,16 +347,38 @@ class Simulation:
             self._last_update[rank] = done + 1
             self._add_version(done + 1, self._latest, batches, rank, staleness)
 
-    def _publish_replica(self, rank: int, recipe: Recipe, progress: int, batches: int) -> None:
+    def _was_published(self, progress: int | None) -> bool:
+        """Whether this version is done again, after a failure."""
+        again = progress is not None and progress < len(self._batches)
+        return again and self.recovery is not None
+
+    def _publish_replica(self, rank: int, recipe: Recipe, progress: int) -> None:
         """Take a worker's replica of one step: the last one makes the version."""
-        replicas = self._replicas.setdefault(progress, {})
-        # A replica that won't be evaluated must not be kept alive.
+        batches = self._batches_per_count
         wanted = self._is_evaluated(progress, (progress - 1) * batches, progress * batches)
-        replicas[rank] = recipe if wanted else None
-        if len(replicas) == self.world.num_workers:
-            del self._replicas[progress]
-            ordered = [replicas[rank] for rank in sorted(replicas)]
-            self._add_version(progress, ordered, batches, None, 0)
+        # How many batches there are isn't known before all have published, if workers may leave.
+        unsure = self.recovery is not None and self.scenario.stop.samples is not None
+        # A replica that won't be evaluated must not be kept alive.
+        self._replicas.setdefault(progress, {})[rank] = recipe if wanted or unsure else None
+        self._join_replicas(progress)
+
+    def _join_replicas(self, progress: int) -> None:
+        """Enter the version of one step in the books, if the replicas of all are there."""
+        replicas, everybody = self._replicas[progress], self.world.num_workers
+        if self.recovery is not None:
+            everybody = self.world.membership.count_in(progress)
+        if len(replicas) < max(1, everybody):
+            return
+        del self._replicas[progress]
+        ordered = [replicas[rank] for rank in sorted(replicas)]
+        batches = self._batches_per_count * len(replicas) // self.world.num_workers
+        self._add_version(progress, ordered, batches, None, 0)
+
+    def _forget_replicas(self, rank: int) -> None:
+        """Wait for ``rank`` no longer, which has left."""
+        for progress in sorted(self._replicas):
+            self._replicas[progress].pop(rank, None)
+            self._join_replicas(progress)
 
     def _add_version(
         self,
@@ -333,18 +389,24 @@ class Simulation:
         staleness: int,
     ) -> None:
         """Enter the next version in the books: the mean of ``replicas``, if it is evaluated."""
-        assert progress == len(self.updates) + 1, "versions are published in turn: 1, 2, ..."
+        if self.ended_by is not None:
+            return
+        if self.recovery is not None and progress is not None:
+            # Of versions that nobody was left to publish, nothing comes.
+            self._batches += [self._batches[-1]] * (progress - len(self._batches))
+        assert progress == len(self._batches), "versions are published in turn: 1, 2, ..."
         before, now_ns = self._batches[-1], self.clock.now_ns
         after = before + batches
         self._batches.append(after)
         self.updates.append(Update(self.name, self.seed, progress, now_ns, contributor, staleness))
-        if self._is_evaluated(progress, before, after):
-            known = [each for each in replicas if each is not None]
+        known = [each for each in replicas if each is not None]
+        if known and self._is_evaluated(progress, before, after):
             mean = self._training.mix(known, None, 0) if len(known) > 1 else known[0]
             self._note_version(progress, mean)
         if self._is_last(progress, before, after):
             stop = self.scenario.stop
-            self.ended_by = "updates" if progress == stop.updates else "samples"
+            by_updates = stop.updates is not None and progress >= stop.updates
+            self.ended_by = "updates" if by_updates else "samples"
             self.end_ns = now_ns
 
     def _publish_piece(
@@ -385,7 +447,7 @@ class Simulation:
 
     def _is_last(self, progress: int, before: int, after: int) -> bool:
         stop, size = self.scenario.stop, self.scenario.task.samples_per_step
-        return progress == stop.updates or (
+        return (stop.updates is not None and progress >= stop.updates) or (
             stop.samples is not None and before * size < stop.samples <= after * size
         )
 
@@ -394,6 +456,7 @@ class Simulation:
             _Version(
                 progress,
                 self.clock.now_ns,
+                self.samples(progress),
                 len(self.updates),
                 len(self.world.messages),
                 self.world.num_unread,
@@ -414,6 +477,8 @@ class Simulation:
         if not self.servers and self.strategy.counts == "updates":
             yield from self._latest
         for meeting in self.world.meetings.values():
+            yield from meeting.joined.values()
+        for meeting in self.world.running:
             yield from meeting.joined.values()
 
     def _refuse_to_observe(self, recipe: Recipe) -> Any:
@@ -585,7 +650,7 @@ def _settle(
             result = result.result()
             memo.put(version.recipe.key, result)
             keeper.note_computed()
-        yield _Settled(version, result["loss"], result["parameters_sha256"])
+        yield _Settled(version, **result)
 
 
 def _pass_over(recipe: Recipe, passed_over: Counter[str]) -> None:
@@ -602,9 +667,10 @@ def _row(simulation: Simulation, settled: _Settled) -> Evaluation:
         simulation.seed,
         version.progress,
         version.time_ns,
-        simulation.samples(version.progress),
+        version.samples,
         version.payload_bytes,
         settled.loss,
+        settled.accuracy,
     )
 
 
@@ -618,7 +684,8 @@ def _outcome(
 ) -> Outcome:
     """Cut the books at the end and sum them up."""
     begun_s = time.thread_time()
-    by_loss = stopped_by == "loss"
+    by_loss, loss = stopped_by == "loss", evaluations[-1].loss
+    is_language_model = simulation.scenario.task.model.is_language_model
     updates = simulation.updates[: last.version.num_updates] if by_loss else simulation.updates
     num_messages = last.version.num_messages if by_loss else None
     messages = simulation.messages_until(end_ns, num_messages)
@@ -637,7 +704,9 @@ def _outcome(
         "end_ns": end_ns,
         "time_to_target_ns": end_ns if by_loss else None,
         # JSON has no number for the loss of a run that diverged.
-        "final_loss": evaluations[-1].loss if math.isfinite(evaluations[-1].loss) else None,
+        "final_loss": loss if math.isfinite(loss) else None,
+        "final_perplexity": _perplexity(loss) if is_language_model else None,
+        "final_accuracy": evaluations[-1].accuracy,
         "samples": simulation.samples(updates[-1].update if updates else 0),
         "updates": len(updates),
         "payload_bytes": sum(message.num_bytes for message in messages),
@@ -649,8 +718,15 @@ def _outcome(
         summary["privacy"] = simulation.privacy_spent(end_ns)
     if simulation.scenario.conditions:
         summary |= _what_it_cost(events)
+    if simulation.recovery is not None:
+        summary |= simulation.recovery.sum_up(events, end_ns)
     clock_s = simulation.clock_s + time.thread_time() - begun_s
     return Outcome(evaluations, updates, messages, tiles, events, summary, known, clock_s)
+
+
+def _perplexity(loss: float) -> float | None:
+    """Return exp(loss), tokens among which one would have to guess; None if that isn't finite."""
+    return math.exp(loss) if loss < math.log(sys.float_info.max) else None
 
 
 def _what_it_cost(events: list[Happening]) -> dict[str, int]:

@@ -13,7 +13,7 @@ import importlib
 import importlib.metadata
 import inspect
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,11 @@ class Spec(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
     )
+
+    @property
+    def user_code(self) -> tuple[Any, ...]:
+        """Functions and classes of others that it calls: keys and run ids contain their source."""
+        return ()
 
     @model_validator(mode="before")
     @classmethod
@@ -75,12 +80,20 @@ def dump_by_contents(spec: Spec) -> dict[str, Any]:
 
 
 def _find(path: object, info: ValidationInfo) -> str:
+    return _found(path, info, "file", Path.is_file)
+
+
+def _find_either(path: object, info: ValidationInfo) -> str:
+    return _found(path, info, "file or folder", Path.exists)
+
+
+def _found(path: object, info: ValidationInfo, what: str, is_there: Callable[[Path], bool]) -> str:
     if not isinstance(path, str):
-        raise ValueError(f"expected the path of a file; got {path!r}")
+        raise ValueError(f"expected the path of a {what}; got {path!r}")
     # In a scenario file, paths are relative to that file; its folder is the context.
     found = Path(info.context or "") / path
-    if not found.is_file():
-        raise ValueError(f"there is no file {str(found)!r}")
+    if not is_there(found):
+        raise ValueError(f"there is no {what} {str(found)!r}")
     return str(found)
 
 
@@ -95,16 +108,38 @@ class Packing:
 def _tell(path: str, info: SerializationInfo) -> str:
     if info.context is None:
         return path
-    contents = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    contents = contents_hash(Path(path))
     if not isinstance(info.context, Packing):
         return contents
     place = f"files/{contents[:8]}/{Path(path).name}"
-    info.context.files[place] = Path(path)
+    for name, file in _files(Path(path)):
+        info.context.files[f"{place}/{name}" if name else place] = file
     return place
+
+
+def contents_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and contents of all files in a folder."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for name, file in _files(path):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _files(path: Path) -> list[tuple[str, Path]]:
+    """Return the files in a folder by their names in it; a file itself has none."""
+    if path.is_file():
+        return [("", path)]
+    inside = (each for each in path.rglob("*") if each.is_file())
+    return sorted((each.relative_to(path).as_posix(), each) for each in inside)
 
 
 InputFile = Annotated[str, BeforeValidator(_find), PlainSerializer(_tell, return_type=str)]
 """A file that must exist. Keys and run ids contain its contents, never its name."""
+
+InputPath = Annotated[str, BeforeValidator(_find_either), PlainSerializer(_tell, return_type=str)]
+"""A file or folder that must exist. Keys and run ids contain what is in it, never its own name."""
 
 
 def unknown_name(name: str, names: list[str], what: str) -> PydanticCustomError:

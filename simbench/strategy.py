@@ -2,14 +2,24 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import NonNegativeInt, PositiveFloat
+from pydantic import (
+    NonNegativeInt,
+    PositiveFloat,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
+from simbench.exchange import Exchange
 from simbench.execution.values import Value
 from simbench.learning.aggregator import Aggregate, Aggregator
+from simbench.learning.compressor import Compression
 from simbench.learning.optimizer import Optimizer
 from simbench.node import Node, Steps
+from simbench.policies.wait import Wait
+from simbench.policy import Policy
 from simbench.spec import OneOf, Spec, misfit
 
 ServerPlace = Literal["own_machine"] | NonNegativeInt
@@ -20,6 +30,9 @@ ShardPlace = Literal["own_machine", "colocated"] | NonNegativeInt
 
 OptimizerChoice = Annotated[Optimizer, OneOf("simbench.learning.optimizers")]
 """An optimiser of the strategy's own, beside the task's."""
+
+CompressionChoice = Annotated[Compression, OneOf("simbench.learning.compression")]
+"""How vectors are compressed on their way."""
 
 AggregatorChoice = Annotated[Aggregator, OneOf("simbench.learning.aggregators")]
 """What becomes of what workers push."""
@@ -34,9 +47,32 @@ class Strategy(Spec, ABC):
     kind: str
     learning_rate: PositiveFloat | None = None
     """Replaces the task's own: each strategy deserves its best."""
+    on_failure: Annotated[Policy, OneOf("simbench.policies")] = Wait()
+    """What to do when a node fails, and when it is back: wait, go on without it, or restart."""
 
     counts: ClassVar[Literal["steps", "updates"]]
     """What ``publish`` counts: local steps that every node has done, or updates of a server."""
+    resumes: ClassVar[bool] = False
+    """Whether it tells with ``keep`` what it needs to go on, so that nodes can leave and join."""
+
+    @model_validator(mode="after")
+    def _can_do_so(self) -> "Strategy":
+        if self.on_failure.goes_on and not self.resumes:
+            raise misfit(
+                ("on_failure",),
+                f"{self.kind} can only wait: it doesn't tell what a node would need to go on",
+            )
+        if self.on_failure.goes_on and len(self.server_places) > 1:
+            raise misfit(("on_failure",), "with several servers, one can only wait")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the policy that all had before there were others: records stay."""
+        written: dict[str, Any] = write(self)
+        if self.on_failure == Wait():
+            written.pop("on_failure", None)
+        return written
 
     @property
     @abstractmethod
@@ -53,8 +89,11 @@ class Strategy(Spec, ABC):
 
     @property
     def is_order_dependent(self) -> bool:
-        """Whether what it computes depends on who comes first, and so on network and machines."""
-        return self.counts == "updates"
+        """Whether what it computes depends on who comes first, and so on network and machines.
+
+        With a policy that goes on without nodes, it depends on when they fail.
+        """
+        return self.counts == "updates" or self.on_failure.goes_on
 
     def check(self, num_workers: int) -> None:
         """Refuse what can't be done with so many workers.
@@ -77,6 +116,42 @@ class Strategy(Spec, ABC):
     def serve(self, node: Node) -> Steps:
         """Be the server, or one of several. Strategies without one leave this out."""
         yield from ()
+
+
+class CompressingStrategy(Strategy, ABC):
+    """A strategy whose exchange of gradients or parameters may be compressed."""
+
+    compression: CompressionChoice | None = None
+    """How what a node gives to the others is compressed; by default it isn't."""
+
+    @property
+    def exchanges_gradients(self) -> bool:
+        """Whether gradients are given away, and not changes of parameters."""
+        return False
+
+    @model_validator(mode="after")
+    def _hands_over_nothing_half_sent(self) -> "CompressingStrategy":
+        if self.compression and self.on_failure.goes_on:
+            raise misfit(
+                ("on_failure",),
+                "with compression, one can only wait: what a node hasn't sent yet would be lost",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_scale(self) -> "CompressingStrategy":
+        compression = self.compression
+        if compression and not compression.keeps_scale and not self.exchanges_gradients:
+            raise misfit(
+                ("compression",),
+                f"{compression.kind} as it is set forgets how large things are, which does for "
+                "gradients alone; here the change of parameters is sent",
+            )
+        return self
+
+    def exchange(self, node: Node) -> Exchange:
+        """Return how ``node`` gives to the others and gets from them."""
+        return Exchange(node, self.compression)
 
 
 def shard_places(server: ShardPlace, num_servers: int) -> tuple[ServerPlace, ...]:

@@ -5,6 +5,7 @@ Several conditions may hold a node or a link down at once: it is up again when t
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from simbench.clock import Clock
 from simbench.cluster.processor import Processor
@@ -17,6 +18,17 @@ from simbench.records import Happening
 
 _MOST_ATTEMPTS = 100_000
 """After so many in vain, work or a transfer isn't believed to end: exp(-11.5) do by chance."""
+
+
+class Watcher(Protocol):
+    """Who hears of nodes that go down and come back."""
+
+    def went_down(self, rank: int) -> None:
+        """Node ``rank`` was up and is down."""
+
+    def came_up(self, rank: int) -> None:
+        """Node ``rank`` was down and is up."""
+
 
 Change = Callable[[int], int]
 """Makes one rate of another, both in bit/s."""
@@ -34,6 +46,7 @@ class Surroundings:
         self.background = Deliveries(clock, fabric, fabric)
         """What others send."""
         self.happenings: list[Happening] = []
+        self.watcher: Watcher | None = None
         self.num_pending = 0
         """How many events of the clock only conditions wait for."""
         self._processors: Sequence[Processor] = ()
@@ -88,6 +101,8 @@ class Surroundings:
         self.deliveries.break_off(rank)
         self.background.break_off(rank)
         self.fabric.cut(self._newly_down(self._touching[rank]), [rank])
+        if self.watcher is not None:
+            self.watcher.went_down(rank)
 
     def start_node(self, rank: int, kind: str) -> None:
         """Let go of a node: it is up, unless something else holds it down."""
@@ -99,6 +114,12 @@ class Surroundings:
         self._processors[rank].start()
         self.fabric.mend(self._up_again(self._touching[rank]), [rank])
         self._try_again()
+        if self.watcher is not None:
+            self.watcher.came_up(rank)
+
+    def is_down(self, rank: int) -> bool:
+        """Whether a node is down."""
+        return self._node_outages[rank] > 0
 
     def fail_links(
         self, name: str, links: Sequence[int], kind: str, *, for_ever: bool = False
@@ -196,6 +217,7 @@ class Surroundings:
     def _hopes(self) -> Iterator[bool]:
         """Yield, for all that is held up, whether it may move again."""
         for rank, processor in enumerate(self._processors):
+            yield self.watcher is not None and self.is_down(rank) and rank not in self._lost_nodes
             yield processor.num_held > 0 and rank not in self._lost_nodes
         others = {delivery.flow for delivery in self.background.under_way}
         for flow in self.fabric.flows():

@@ -17,7 +17,7 @@ import torch
 from hypothesis import strategies as st
 from simpy.events import Event
 
-from simbench import condition_laws
+from simbench import compression_laws, condition_laws, policy_laws
 from simbench.clock import Clock
 from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitter import Jitter
@@ -33,7 +33,8 @@ from simbench.damping import Damping
 from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
 from simbench.learning.aggregator import Aggregate, Aggregator
-from simbench.learning.dataset import Dataset
+from simbench.learning.compressor import Compression
+from simbench.learning.dataset import Dataset, Samples
 from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.fault import Fault
 from simbench.learning.model import Model
@@ -42,6 +43,7 @@ from simbench.learning.operations import Bench, Gradient, Initial, Step
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.optimizers.sgd import SGD
 from simbench.learning.schedule import Schedule
+from simbench.learning.sharding import Listing, Sharding
 from simbench.learning.task import Task
 from simbench.learning.transform import Transform
 from simbench.network import collective_laws
@@ -195,9 +197,19 @@ def _transported(transport: Transport, rate_bps: int) -> list[tuple[int, int]]:
     return taken
 
 
+def check_compression(compression: Compression) -> None:
+    """Check that real payloads have the bytes that the clock charges, and that nothing is lost."""
+    compression_laws.check_compression(compression)
+
+
 def check_condition(condition: Condition) -> None:
     """Check that nothing is lost, that runs end, and that all strategies meet the same."""
     condition_laws.check_condition(condition)
+
+
+def check_policies(strategy: Strategy) -> None:
+    """Check that ``strategy`` meets failures as each policy says, or refuses it in words."""
+    policy_laws.check_policies(strategy)
 
 
 def check_model(model: Model, data: Dataset) -> None:
@@ -215,7 +227,7 @@ def check_model(model: Model, data: Dataset) -> None:
     direction = torch.randn(start.shape, generator=_dice(2), dtype=start.dtype)
     direction /= direction.norm()
     step = 1e-5
-    batch = bench.place(data.batch(generator(0, "batch", 1, 0), 1, 2, 3, model.length))
+    batch = bench.batch(1, 0)
     measured = (
         _loss(bench, point + step * direction, batch)
         - _loss(bench, point - step * direction, batch)
@@ -224,10 +236,14 @@ def check_model(model: Model, data: Dataset) -> None:
 
 
 def check_dataset(data: Dataset, model: Model) -> None:
-    """Check that batches are pure functions of the draw, of the asked size, from the own shard."""
+    """Check that batches are pure functions of the draw, of the asked size, from the own shard.
+
+    The samples of a dataset that has a number of them are held to its own word on them.
+    """
+    task = Task(model=model, data=data, batch_size=5)
 
     def batch(rank: int, step: int) -> tuple[torch.Tensor, ...]:
-        return data.batch(generator(0, "batch", rank, step), rank, 4, 5, model.length)
+        return task.batch(generator(0, "batch", rank, step), rank, (1,) * 4)
 
     assert all(len(each) == 5 for each in batch(0, 0)), "every tensor has one row per sample"
     assert _equal(batch(1, 2), batch(1, 2)), "the same draw must give the same batch"
@@ -236,6 +252,55 @@ def check_dataset(data: Dataset, model: Model) -> None:
     parts = data.validation(4, model.length)
     assert parts, "there must be held-out data"
     assert all(map(_equal, parts, data.validation(4, model.length))), "held-out data must not vary"
+    if isinstance(data, Samples):
+        _check_samples(data, model.length)
+
+
+def _check_samples(data: Samples, length: int) -> None:
+    count = data.num_samples(length)
+    both = data.take(np.array([count - 1, 0]), length)
+    for index, place in ((count - 1, 0), (0, 1)):
+        alone = data.take(np.array([index]), length)
+        assert _equal(tuple(each[place : place + 1] for each in both), alone), (
+            "a sample must be the same in any company"
+        )
+    if data.has_labels:
+        labels = data.labels(length)
+        assert labels.shape == (count,), "every sample has a label"
+        assert np.issubdtype(labels.dtype, np.integer), "labels are whole numbers"
+
+
+def check_sharding(sharding: Sharding) -> None:
+    """Check that shards share no sample, leave none out, and are as large as they should be."""
+    draw = generator(0, "law", 0, 0)
+    for num_samples, num_labels, reach in ((1000, 10, 0), (97, 2, 0), (500, 3, 7)):
+        labels = draw.integers(0, num_labels, num_samples)
+        listing = Listing(num_samples, reach, labels if sharding.needs_labels else None)
+        for weights in ((1, 1, 1, 1), (1,), (5, 1, 2)):
+            shards = [list(shard) for shard in sharding.split(listing, weights)]
+            again = [list(shard) for shard in sharding.split(listing, weights)]
+            assert shards == again, "the same question must have the same shards"
+            _check_shards(shards, listing, weights)
+
+
+def _check_shards(shards: list[list[int]], listing: Listing, weights: tuple[int, ...]) -> None:
+    apart = listing.reach + 1
+    given = [
+        (index + offset, rank)
+        for rank, s in enumerate(shards)
+        for index in s
+        for offset in range(apart)
+    ]
+    owners: dict[int, int] = {}
+    for place, rank in given:
+        assert owners.setdefault(place, rank) == rank, "no two nodes may share anything"
+    # What a reaching sample covers that no other may begin in can be left over at each border.
+    total = listing.num_samples + listing.reach
+    assert set(owners) <= set(range(total)), "there is no such sample"
+    assert len(owners) >= total - listing.reach * (1 + len(weights)), "samples are left out"
+    for rank, weight in enumerate(weights):
+        size = sum(owner == rank for owner in owners.values())
+        assert abs(size - total * weight / sum(weights)) <= 1 + 2 * apart, "a shard of another size"
 
 
 def check_optimizer(optimizer: Optimizer) -> None:

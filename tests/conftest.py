@@ -1,5 +1,6 @@
 """Hypothesis profiles, Ray, and a stage on which a few lines of test stand in for a strategy."""
 
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -30,6 +31,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 # They hold no doctests, and as modules to search they would all have the same name.
 collect_ignore_glob = ["*conftest.py"]
 
+OPTIONAL = {"huggingface": ("transformers", "datasets")}
+"""Kinds that take packages which the tests do without, and these packages."""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for kind in (getattr(item, "callspec", None) and item.callspec.id.split("-")) or ():
+            for package in OPTIONAL.get(kind, ()):
+                if importlib.util.find_spec(package) is None:
+                    reason = f"{package} isn't installed: pip install simbench[huggingface]"
+                    item.add_marker(pytest.mark.skip(reason=reason))
+
+
 Part = Callable[[Node], Steps]
 
 
@@ -59,7 +73,8 @@ def scenario_of(nodes=2, network=None, dimension=10, step_ns=10, stop=None, **mo
     """Return a scenario of ``nodes`` fixed machines whose vectors have 4 * ``dimension`` bytes."""
     return Scenario(
         name="test",
-        task=Task(model=Quadratic(dimension=dimension), data=Gaussian(), batch_size=1),
+        task=more.pop("task", None)
+        or Task(model=Quadratic(dimension=dimension), data=Gaussian(), batch_size=1),
         cluster=Cluster(nodes=nodes, machine=Fixed(step_time=step_ns, jitter=Constant())),
         network=network or Instant(),
         strategies=more.pop("strategies", {"only": Averaging()}),

@@ -29,6 +29,8 @@ NODES = 5
 
 def scenario():
     machine = {"kind": "fixed", "step_time": "100 ms"}
+    go_on = {"kind": "go_on", "detection": "50 ms"}
+    restart = {"kind": "restart", "detection": "50 ms", "interval": "200 ms"}
     return Scenario.model_validate(
         {
             "name": "tiny",
@@ -51,7 +53,14 @@ def scenario():
                 },
                 "averaging": {"kind": "averaging", "period": 2},
                 "asynchronous": {"kind": "asynchronous", "server": 1},
+                "going on": {"kind": "averaging", "period": 2, "on_failure": go_on},
+                "restarting": {"kind": "parameter_server", "on_failure": restart},
+                "gathered": {"kind": "averaging", "compression": {"kind": "qsgd", "levels": 7}},
+                "added up": {"kind": "slowmo", "period": 2, "compression": {"kind": "bf16"}},
             },
+            "conditions": (
+                {"kind": "node_failure", "nodes": (3,), "at": "250 ms", "until": "1 s"},
+            ),
             "evaluate_every": 2,
             "stop": {"updates": 8},
             "seeds": (0,),
@@ -187,8 +196,8 @@ def test_a_longer_run_goes_on_from_a_moment_that_another_executor_kept(actors, t
         memo.close()
 
     assert differing_tables(whole, longer) == []
-    # 4 steps of two strategies, 4 updates of the third, and what was under way when it ended.
-    assert longer.provenance["operations"]["run"]["gradient"] <= (2 * 4 + 3 * 2) * NODES + 4
+    # 4 steps of those that count them, 4 updates of the other, and what was under way then.
+    assert longer.provenance["operations"]["run"]["gradient"] <= (4 * 4 + 7 * 2) * NODES + 4
     assert "gradient" not in again.provenance["operations"]["run"]
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from simbench import testing
 from simbench.learning.dataset import Dataset
+from simbench.learning.fit import misfit_of
 from simbench.learning.optimizers.sgd import SGD
 from simbench.peer_graphs.ring import RingGraph
 from simbench.scenario import CHOICES
@@ -47,6 +48,11 @@ def test_strategy_with_other_settings(strategy):
     testing.check_strategy(strategy)
 
 
+@pytest.mark.parametrize("compression", every("strategies.compression"))
+def test_compression(compression):
+    testing.check_compression(compression)
+
+
 @pytest.mark.parametrize("topology", every("network"))
 def test_topology(topology):
     testing.check_topology(topology)
@@ -62,6 +68,11 @@ def test_all_reduce(all_reduce):
     testing.check_collective(all_reduce)
 
 
+@pytest.mark.parametrize("all_gather", every("all_gather"))
+def test_all_gather(all_gather):
+    testing.check_collective(all_gather)
+
+
 @pytest.mark.parametrize("damping", every("strategies.damping"))
 def test_damping(damping):
     testing.check_damping(damping)
@@ -72,9 +83,14 @@ def test_condition(condition):
     testing.check_condition(condition)
 
 
+@pytest.mark.parametrize("strategy", every("strategies"))
+def test_policies(strategy):
+    testing.check_policies(strategy)
+
+
 def data_for(model):
     package, base = CHOICES["task.data"]
-    return next(d() for d in discover(package, base).values() if d.yields == model.takes)
+    return next(d() for d in discover(package, base).values() if not misfit_of(model, d()))
 
 
 @pytest.mark.parametrize("model", every("task.model"))
@@ -85,8 +101,13 @@ def test_model(model):
 @pytest.mark.parametrize("data", every("task.data"))
 def test_dataset(data: Dataset):
     package, base = CHOICES["task.model"]
-    model = next(m() for m in discover(package, base).values() if m.takes == data.yields)
+    model = next(m() for m in discover(package, base).values() if not misfit_of(m(), data))
     testing.check_dataset(data, model)
+
+
+@pytest.mark.parametrize("sharding", every("task.shards"))
+def test_sharding(sharding):
+    testing.check_sharding(sharding)
 
 
 @pytest.mark.parametrize("optimizer", every("task.optimizer"))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simbench.learning.operations import Cut
 from simbench.network.topologies.star import Star
 from simbench.scenario import Stop
 from simbench.simulation import NoNumbersError
@@ -181,6 +182,7 @@ def test_a_value_that_a_node_never_received_is_refused(stage):
         lambda node, x: node.send(1, x),
         lambda node, x: node.send(1, [x]),
         lambda node, x: node.all_reduce(x),
+        lambda node, x: node.all_gather(x),
         lambda node, x: node.mix(x, x),
         lambda node, x: node.add(x, x),
         lambda node, x: node.cut(x, 8),
@@ -305,6 +307,45 @@ def test_meetings_of_one_tag_follow_each_other_and_tags_do_not_meet(stage):
 
     assert sorted(log) == [(name, rank) for name in ("first", "other", "second") for rank in (0, 1)]
     assert simulation.world.meetings == {}
+
+
+def test_an_all_gather_brings_pieces_of_any_size_to_everybody_in_the_order_of_ranks(stage):
+    log, kept = [], {}
+
+    def worker(node):
+        yield node.compute(100 - node.rank)
+        x = node.initial_state().parameters
+        piece = node.apply(Cut(), x, arguments=(0, node.rank), num_bytes=4 * node.rank)
+        kept[node.rank] = yield node.all_gather(piece)
+        log.append((node.rank, node._clock.now_ns))
+
+    simulation = stage(worker, nodes=3, **VECTOR)
+
+    keys = [value.key for value in kept[0]]
+    assert [value.num_bytes for value in kept[0]] == [0, 4, 8]
+    for rank, values in kept.items():
+        assert [value.key for value in values] == keys
+        assert {value.holder for value in values} == {rank}
+    # Around the ring twice 7 ns, and first 8 bytes, then 8 bytes again: 1 ns each.
+    assert log == [(rank, 100 + 2 * (7 + 8)) for rank in range(3)]
+    sent = [(each.sender, each.num_bytes) for each in simulation.world.messages]
+    assert sorted(sent) == [(0, 0), (0, 8), (1, 0), (1, 4), (2, 4), (2, 8)]
+    assert {each.tag for each in simulation.world.messages} == {"all_gather"}
+
+
+def test_equal_pieces_are_gathered_as_flows_in_the_time_of_the_ring(stage):
+    log = []
+
+    def worker(node):
+        x = node.initial_state().parameters
+        values = yield node.all_gather(x, among=range(1, 4)) if node.rank else node.compute(1)
+        log.append((node.rank, node._clock.now_ns, values and len(values)))
+
+    simulation = stage(worker, nodes=4, **VECTOR)
+
+    # (p - 1) * latency + (p - 1) * 100 bytes.
+    assert sorted(log) == [(0, 1, None)] + [(rank, 2 * (7 + 100), 3) for rank in (1, 2, 3)]
+    assert [each.num_bytes for each in simulation.world.messages] == [200] * 3
 
 
 # -- time

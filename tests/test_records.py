@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ WITHOUT_UNIT = {
     "progress",
     "samples",
     "loss",
+    "accuracy",
     "update",
     "node",
     "activity",
@@ -43,7 +45,10 @@ WITHOUT_UNIT = {
     "chosen",
 }
 ROWS = {
-    "evaluations": [Evaluation("ps", 0, 5, 10**18 + 1, 80, 2**60 + 1, 0.1)],
+    "evaluations": [
+        Evaluation("ps", 0, 5, 10**18 + 1, 80, 2**60 + 1, 0.1),
+        Evaluation("ps", 0, 6, 10**18 + 2, 90, 2**60 + 3, 0.1, 0.75),
+    ],
     "updates": [Update("ps", 0, 1, 7, None, 0), Update("ps", 1, 1, 8, 3, 2)],
     "spans": [Span("ps", 0, 0, "compute", 0, 7)],
     "messages": [
@@ -98,6 +103,16 @@ def test_the_events_of_a_run_without_any_have_no_file(folder):
 
     files = {file.stem for file in folder.path.glob("*.parquet")}
     assert files == {"evaluations", "updates", "spans", "messages"}
+
+
+def test_a_run_of_before_there_was_a_column_has_nothing_in_it(folder):
+    write(folder)
+    file = folder.path / "evaluations.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["accuracy"]), file)
+
+    old = [each._replace(accuracy=None) for each in ROWS["evaluations"]]
+
+    assert read(folder, "evaluations") == old
 
 
 def test_nanoseconds_are_never_rounded_even_beside_missing_ones(folder):

@@ -22,8 +22,9 @@ from simbench.learning.optimizers.sgd import SGD
 from simbench.learning.task import Task
 from simbench.network.topologies.instant import Instant
 from simbench.network.topologies.star import Star
-from simbench.scenario import Scenario, Stop
+from simbench.scenario import CHOICES, Scenario, Stop
 from simbench.scenario_file import ScenarioError, dump, load, pack
+from simbench.spec import discover
 from simbench.strategies.asynchronous import Asynchronous
 from simbench.strategies.averaging import Averaging
 from simbench.strategies.parameter_server import ParameterServer
@@ -200,20 +201,23 @@ WRONG = {
         (
             "FILE:17: sedes: unknown key 'sedes'; did you mean 'seeds'? (known: "
             "name, task, cluster, "
-            "network, all_reduce, conditions, faults, strategies, evaluate_every, stop, seeds, "
-            "sweep, tune)"
+            "network, all_reduce, all_gather, conditions, faults, strategies, evaluate_every, "
+            "stop, seeds, sweep, tune)"
         ),
     ),
     "unknown kind": (
         ("kind: gaussian", "kind: gausian"),
         (
             "FILE:4: task.data.kind: unknown kind 'gausian'; did you mean 'gaussian'? "
-            "(known: classification, gaussian, text)"
+            f"(known: {', '.join(discover(*CHOICES['task.data']))})"
         ),
     ),
     "no kind": (
         ("kind: quadratic", "dimension: 3"),
-        "FILE:3: task.model: expected a mapping with a 'kind' (one of: gpt, logistic, quadratic)",
+        (
+            "FILE:3: task.model: expected a mapping with a 'kind' "
+            f"(one of: {', '.join(discover(*CHOICES['task.model']))})"
+        ),
     ),
     "no unit": (
         ("step_time: 10 ms", "step_time: 10"),
@@ -283,7 +287,7 @@ WRONG = {
     ),
     "missing file": (
         ("kind: gaussian", "kind: text, path: no.txt"),
-        "FILE:4: task.data.path: there is no file 'FOLDER/no.txt'",
+        "FILE:4: task.data.path: there is no file or folder 'FOLDER/no.txt'",
     ),
     "model and data": (
         ("kind: gaussian", "kind: text"),

@@ -194,8 +194,8 @@ class Drops(Reads):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": Reads(), "data": Gaussian()}, "model reads for several nodes at once: "),
-        ({"model": Drops(), "data": Gaussian()}, "model drops for several nodes at once: "),
+        ({"model": Reads(), "data": Gaussian()}, "model reads can't be computed for several nodes"),
+        ({"model": Drops(), "data": Gaussian()}, "model drops can't be computed for several nodes"),
         ({"compile": True}, "can't be combined with task.compile"),
     ],
 )

@@ -32,6 +32,7 @@ class Processor:
         self._rank = rank
         self._worked = worked
         self._turns = simpy.Resource(clock)
+        self._occupants: dict[Process, None] = {}
         self._started_ns: int | None = None
         self._working: Process | None = None
         """What a stop has to interrupt."""
@@ -48,7 +49,21 @@ class Processor:
         ``releases``, in the order of time and none behind the end, are triggered on the way.
         Interrupt the process that is returned to give the work up, with what it hasn't released.
         """
-        return self._clock.process(self._work(duration_ns, done, value, releases))
+        process = self._clock.process(self._work(duration_ns, done, value, releases))
+        self._occupants[process] = None
+        assert process.callbacks is not None
+        process.callbacks.append(self._forget)
+        return process
+
+    def abandon(self) -> None:
+        """Give up all work, that under way and that in the queue."""
+        for process in self._occupants:
+            if process.is_alive:
+                process.interrupt()
+
+    def _forget(self, process: Event) -> None:
+        assert isinstance(process, Process)
+        del self._occupants[process]
 
     @property
     def busy_since_ns(self) -> int | None:

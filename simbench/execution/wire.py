@@ -112,12 +112,17 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor):
-            return _tensor, (value.detach().cpu().numpy(), str(value.device))
+            here = value.detach().cpu()
+            # NumPy has no such type.
+            bfloat16 = here.dtype == torch.bfloat16
+            array = (here.view(torch.int16) if bfloat16 else here).numpy()
+            return _tensor, (array, str(value.device), bfloat16)
         return NotImplemented
 
 
-def _tensor(array: np.ndarray[Any, Any], device: str) -> torch.Tensor:
-    return torch.from_numpy(array).to(device)
+def _tensor(array: np.ndarray[Any, Any], device: str, bfloat16: bool) -> torch.Tensor:
+    tensor = torch.from_numpy(array)
+    return (tensor.view(torch.bfloat16) if bfloat16 else tensor).to(device)
 
 
 def _read(wire: socket.socket, size: int) -> memoryview:

@@ -23,7 +23,7 @@ from simbench.learning.operations_step import OptimizerState, step_front
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.privacy import private_gradient
 from simbench.learning.task import Task
-from simbench.learning.together import ModelLoss, gradients, losses, scalars, steps
+from simbench.learning.together import ModelLoss, evaluations, gradients, losses, scalars, steps
 from simbench.learning.vectors import flatten, gradient_of, load
 from simbench.seeds import generator
 from simbench.spec import Spec, dump_by_contents
@@ -38,14 +38,17 @@ class Bench:
     num_shards: int
     device: str
     fingerprint: str
+    weights: tuple[int, ...] | None = None
+    """Sizes of the nodes' shards, in proportion; equal if None."""
 
     def identify(self, name: str, *specs: Spec, classes: tuple[type, ...] = (), **more: Any) -> str:
         """Return the identity of an operation that reads ``specs`` and ``more``."""
+        code = [each for spec in specs for each in spec.user_code]
         facts = {
             "name": name,
             "specs": [dump_by_contents(spec) for spec in specs],
             "dtype": self.task.dtype,
-            "source": source_hash(Bench, *map(type, specs), *classes),
+            "source": source_hash(Bench, *map(type, specs), *classes, *code),
             "fingerprint": self.fingerprint,
             **({"compiler": compiler()} if self.task.compile else {}),
             **more,
@@ -68,9 +71,18 @@ class Bench:
         return self.place(stacked([self._drawn(rank, step) for rank, step in numbers]))
 
     def _drawn(self, rank: int, step: int) -> Batch:
-        task, draw = self.task, generator(self.seed, "batch", rank, step)
-        size, length = task.samples_per_step, task.model.length
-        return task.data.batch(draw, rank, self.num_shards, size, length)
+        draw = generator(self.seed, "batch", rank, step)
+        return self.task.batch(draw, rank, self.shares)
+
+    def shard_samples(self, rank: int) -> int:
+        """Return how many samples node ``rank`` has of its own; 1 each where data never end."""
+        sizes = self.task.shard_sizes(self.shares)
+        return 1 if sizes is None else sizes[rank]
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """Sizes of the nodes' shards, in proportion."""
+        return self.weights or (1,) * self.num_shards
 
     def identify_batches(self, name: str, **more: Any) -> str:
         """Return the identity of an operation on ``batch``."""
@@ -79,10 +91,12 @@ class Bench:
             name,
             task.model,
             task.data,
+            *filter(None, [task.sharding]),
             data=task.data.content,
             batch_size=task.samples_per_step,
             seed=self.seed,
             num_shards=self.num_shards,
+            weights=self.weights,
             **more,
         )
 
@@ -431,7 +445,7 @@ class Paste(PureOperation):
 
 @dataclass(frozen=True)
 class EvaluatePart:
-    """The mean loss on one part of the held-out data, and the number of its samples."""
+    """The mean loss on one part of the held-out data, the number of its samples, the accuracy."""
 
     bench: Bench
     name = "evaluate_part"
@@ -456,25 +470,29 @@ class EvaluatePart:
     def _parts(self) -> tuple[Batch, ...]:
         return _validation(self.bench.task, self.bench.num_shards)
 
-    def __call__(self, parameters: Tensor, part: int) -> tuple[float, int]:
+    def __call__(self, parameters: Tensor, part: int) -> tuple[float, int, float | None]:
         module, _ = self.bench.module_with(parameters)
         batch = self._parts()[part]
         with torch.no_grad():
-            loss = self.bench.whole_loss(module, self.bench.place(batch))
-        return float(loss), len(batch[0])
+            loss, accuracy = self.bench.task.model.evaluate(module, self.bench.place(batch))
+        return float(loss), len(batch[0]), None if accuracy is None else float(accuracy)
 
     def alike(self, parameters: Tensor, part: int) -> Hashable:
-        """Return the samples of the part: one may be shorter."""
-        return len(self._parts()[part][0])
+        """Return the shape of the part: one may be shorter."""
+        return tuple(each.shape for each in self._parts()[part])
 
-    def together(self, calls: Sequence[tuple[Tensor, int]]) -> list[tuple[float, int]]:
-        """Return the losses on several parts."""
+    def together(
+        self, calls: Sequence[tuple[Tensor, int]]
+    ) -> list[tuple[float, int, float | None]]:
+        """Return the same of several parts."""
         vectors, parts = [call[0] for call in calls], [self._parts()[call[1]] for call in calls]
         module, _ = self.bench.module_with(vectors[0])
         with torch.no_grad():
             batches = self.bench.place(stacked(parts))
-            told = losses(self.bench.whole_loss, module, vectors, batches)
-        return [(loss, len(parts[0][0])) for loss in told.tolist()]
+            means, shares = evaluations(self.bench.task.model.evaluate, module, vectors, batches)
+        accuracies = [None] * len(calls) if shares is None else shares.tolist()
+        size = len(parts[0][0])
+        return [(mean, size, each) for mean, each in zip(means.tolist(), accuracies, strict=True)]
 
 
 @functools.lru_cache(maxsize=4)
@@ -484,7 +502,10 @@ def _validation(task: Task, num_shards: int) -> tuple[Batch, ...]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The loss over all held-out parts, and the SHA-256 of the parameters' bytes."""
+    """Loss and accuracy over all held-out parts, and the SHA-256 of the parameters' bytes.
+
+    The accuracy is None where the model tells none.
+    """
 
     bench: Bench
     name = "evaluation"
@@ -494,8 +515,12 @@ class Evaluation:
     def identity(self) -> str:
         return self.bench.identify(self.name)
 
-    def __call__(self, parameters: Tensor, *parts: tuple[float, int]) -> dict[str, Any]:
-        num_samples = sum(size for _, size in parts)
+    def __call__(
+        self, parameters: Tensor, *parts: tuple[float, int, float | None]
+    ) -> dict[str, Any]:
+        num_samples = sum(size for _, size, _ in parts)
         digest = hashlib.sha256(parameters.cpu().numpy().tobytes()).hexdigest()
-        loss = sum(mean * size for mean, size in parts) / num_samples
-        return {"loss": loss, "parameters_sha256": digest}
+        loss = sum(mean * size for mean, size, _ in parts) / num_samples
+        shares = [share * size for _, size, share in parts if share is not None]
+        accuracy = sum(shares) / num_samples if shares else None
+        return {"loss": loss, "accuracy": accuracy, "parameters_sha256": digest}

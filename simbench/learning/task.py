@@ -1,8 +1,11 @@
 """The task: what is trained, on what, by which optimiser."""
 
 import functools
+import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from pydantic import (
     PositiveInt,
@@ -11,19 +14,23 @@ from pydantic import (
     model_validator,
 )
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from simbench.learning.checkpointing import blocks, checkpoint_blocks
-from simbench.learning.dataset import Dataset
+from simbench.learning.dataset import Dataset, Endless, Samples
 from simbench.learning.datasets.text import Text
+from simbench.learning.fit import misfit_of
 from simbench.learning.model import Batch, Model
 from simbench.learning.models.gpt import GPT
 from simbench.learning.optimizer import Chain, Optimizer
 from simbench.learning.optimizers.sgd import SGD
 from simbench.learning.privacy import Privacy, mixes_samples
-from simbench.learning.together import gradients
+from simbench.learning.sharding import Listing, Shard, Sharding, pick
+from simbench.learning.together import evaluations, gradients
+from simbench.learning.vectors import flatten, gradient_of
 from simbench.seeds import generator
-from simbench.spec import OneOf, Spec, discover, misfit
+from simbench.spec import OneOf, Spec, misfit
 
 
 class Task(Spec):
@@ -33,6 +40,8 @@ class Task(Spec):
     """The model to train."""
     data: Annotated[Dataset, OneOf("simbench.learning.datasets")] = Text()
     """What to train it on."""
+    shards: Annotated[Sharding, OneOf("simbench.learning.shards")] | None = None
+    """Which samples each node has; by default ``contiguous`` pieces of text, and ``iid`` else."""
     batch_size: PositiveInt = 8
     """Samples per node and step."""
     optimizer: Annotated[Optimizer, OneOf("simbench.learning.optimizers")] = SGD()
@@ -54,15 +63,23 @@ class Task(Spec):
 
     @model_validator(mode="after")
     def _model_reads_the_data(self) -> "Task":
-        if self.model.takes != self.data.yields:
-            fitting = [
-                kind
-                for kind, data in discover("simbench.learning.datasets", Dataset).items()
-                if data.yields == self.model.takes
-            ]
-            raise ValueError(
-                f"model {self.model.kind} takes {self.model.takes} but data {self.data.kind} "
-                f"yields {self.data.yields}; data that would do: {', '.join(fitting)}"
+        if problem := misfit_of(self.model, self.data):
+            raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _samples_can_be_shared_out_so(self) -> "Task":
+        if self.shards is None:
+            return self
+        if not isinstance(self.data, Samples):
+            raise misfit(
+                ("shards",), f"has no effect: with data {self.data.kind}, each node draws its own"
+            )
+        if self.shards.needs_labels and not self.data.has_labels:
+            raise misfit(
+                ("shards",),
+                f"{self.shards.kind} goes by labels, and samples of data {self.data.kind} have "
+                "none; iid and contiguous do without",
             )
         return self
 
@@ -132,6 +149,54 @@ class Task(Spec):
         return 0.0 if whole else 1 / self.accumulate
 
     @property
+    def sharding(self) -> Sharding | None:
+        """Who has which samples; None where nothing is shared out."""
+        return self.shards or (self.data.own_sharding if isinstance(self.data, Samples) else None)
+
+    def batch(
+        self, draw: np.random.Generator, rank: int, weights: Sequence[int], size: int | None = None
+    ) -> Batch:
+        """Return ``size`` samples of node ``rank``, by default those of one step.
+
+        Args:
+            draw: names the batch.
+            rank: whose.
+            weights: sizes of the shards of all nodes, in proportion.
+            size: how many samples.
+
+        Raises:
+            ValueError: there are too few samples for so many nodes.
+        """
+        data, length = self.data, self.model.length
+        count = self.samples_per_step if size is None else size
+        if isinstance(data, Endless):
+            return data.draw(draw, rank, count, length)
+        assert isinstance(data, Samples), "a dataset is Samples or Endless"
+        sharding = self.shards or data.own_sharding
+        shard = _shards(sharding, data, length, tuple(weights))[rank]
+        return data.take(pick(shard, draw, count), length)
+
+    def shard_sizes(self, weights: Sequence[int]) -> tuple[int, ...] | None:
+        """Return how many samples each node has; None where data never end.
+
+        Args:
+            weights: as in ``batch``.
+        """
+        if not isinstance(self.data, Samples):
+            return None
+        sharding = self.shards or self.data.own_sharding
+        return tuple(map(len, _shards(sharding, self.data, self.model.length, tuple(weights))))
+
+    def smallest_shard(self, weights: Sequence[int]) -> int | None:
+        """Return how many samples the smallest shard has.
+
+        None where that means nothing: samples overlap, or are drawn anew each time.
+        """
+        sizes = self.shard_sizes(weights)
+        overlap = isinstance(self.data, Samples) and self.data.reach(self.model.length)
+        return None if sizes is None or overlap else min(sizes)
+
+    @property
     def torch_dtype(self) -> torch.dtype:
         """``dtype`` as torch names it."""
         return torch.float32 if self.dtype == "float32" else torch.float64
@@ -139,7 +204,12 @@ class Task(Spec):
     @property
     def num_parameters(self) -> int:
         """Entries of the flat vector of parameters."""
-        return sum(parameter.numel() for parameter in _on_meta(self).parameters())
+        return sum(map(math.prod, self.shapes))
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the tensors in the flat vector of parameters, in their order."""
+        return tuple(tuple(parameter.shape) for parameter in _on_meta(self).parameters())
 
     @property
     def vector_bytes(self) -> int:
@@ -175,36 +245,66 @@ def _on_meta(task: Task) -> nn.Module:
     return module
 
 
+@functools.lru_cache(maxsize=16)
+def _shards(
+    sharding: Sharding, data: Samples, length: int, weights: tuple[int, ...]
+) -> tuple[Shard, ...]:
+    listing = Listing(
+        data.num_samples(length),
+        data.reach(length),
+        data.labels(length) if sharding.needs_labels else None,
+    )
+    shards = sharding.split(listing, weights) if listing.num_samples else ()
+    if not shards or not all(map(len, shards)):
+        raise ValueError(data.too_few(len(weights), length))
+    return shards
+
+
 @functools.cache
 def _count_flops(task: Task) -> int:
     if task.model.takes == "noise":
         # The node's rank is read as a number, which a tensor without storage doesn't have.
         return 0
-    with FlopCounterMode(display=False) as counter:
-        task.model.loss(_on_meta(task), _batch_on_meta(task)).backward()  # type: ignore[no-untyped-call]
+    draw = generator(0, "flops", 0, 0)
+    batch = task.batch(draw, 0, (1,), task.batch_size)
+    try:
+        return _count_on("meta", task, _on_meta(task), batch)
+    except (RuntimeError, NotImplementedError):
+        # It looks at its numbers, which tensors without storage don't have.
+        return _count_on("cpu", task, task.model.build().to(task.torch_dtype), batch)
+
+
+def _count_on(device: str, task: Task, module: nn.Module, batch: Batch) -> int:
+    there = tuple(
+        tensor.to(device, task.torch_dtype if tensor.is_floating_point() else None)
+        for tensor in batch
+    )
+    # The counter knows no fused attention of the CPU and would leave it out.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        task.model.loss(module, there).backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())
 
 
 @functools.cache
 def _check_vectorised(task: Task) -> None:
-    module = _on_meta(task)
-    size, dtype = task.num_parameters, task.torch_dtype
-    vectors = [torch.empty(size, dtype=dtype, device="meta") for _ in range(2)]
-    batches = tuple(torch.stack([each, each]) for each in _batch_on_meta(task))
+    """Try it on one sample, with numbers: what is done without them tells too little."""
+    model = task.model
+    module = model.build().to(task.torch_dtype)
+    model.initialise(module, torch.Generator().manual_seed(0))
+    drawn = task.batch(generator(0, "vectorise", 0, 0), 0, (1,), 1)
+    batch = tuple(x.to(task.torch_dtype if x.is_floating_point() else None) for x in drawn)
+    expected = gradient_of(model.loss(module, batch), list(module.parameters()))
+    vectors = [flatten(module) for _ in range(2)]
+    batches = tuple(torch.stack([each, each]) for each in batch)
     try:
-        gradients(task.model.loss, module, vectors, batches)
-    except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
+        with torch.no_grad():
+            evaluations(model.evaluate, module, vectors, batches)
+        both = gradients(model.loss, module, vectors, batches)
+        difference = (both - expected).abs().max()
+        found = "they come out otherwise" if difference > 1e-3 * expected.abs().max() else None
+    except (RuntimeError, NotImplementedError) as error:
+        found = str(error).partition("\n")[0]
+    if found is not None:
         raise ValueError(
-            f"torch can't compute gradients of model {task.model.kind} for several nodes at once: "
-            f"{reason}"
-        ) from None
-
-
-def _batch_on_meta(task: Task) -> Batch:
-    draw = generator(0, "flops", 0, 0)
-    batch = task.data.batch(draw, 0, 1, task.batch_size, task.model.length)
-    return tuple(
-        tensor.to("meta", task.torch_dtype if tensor.is_floating_point() else None)
-        for tensor in batch
-    )
+            f"gradients of model {model.kind} can't be computed for several nodes at once: {found}"
+        )

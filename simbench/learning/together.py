@@ -5,6 +5,7 @@ A sum is then added up in another order than one by one, so the last bits differ
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +17,19 @@ from simbench.learning.operations_step import OptimizerState
 
 ModelLoss = Callable[[nn.Module, Batch], Tensor]
 
+_functorch: Any = torch._C._functorch  # noqa: SLF001
 
-class _Loss(nn.Module):
-    """A module's loss as a module, whose parameters can then be swapped for a call."""
 
-    def __init__(self, loss: ModelLoss, module: nn.Module) -> None:
+class _Whole(nn.Module):
+    """What is made of a module and a batch as a module, whose parameters can be swapped."""
+
+    def __init__(self, make: Callable[[nn.Module, Batch], Any], module: nn.Module) -> None:
         super().__init__()
-        self.loss = loss
+        self.make = make
         self.module = module
 
-    def forward(self, *batch: Tensor) -> Tensor:
-        return self.loss(self.module, batch)
+    def forward(self, *batch: Tensor) -> Any:
+        return self.make(self.module, batch)
 
 
 def losses(loss: ModelLoss, module: nn.Module, vectors: Sequence[Tensor], batches: Batch) -> Tensor:
@@ -37,52 +40,73 @@ def losses(loss: ModelLoss, module: nn.Module, vectors: Sequence[Tensor], batche
         module: has the parameters' names and shapes; their values don't matter.
         vectors: k of them; if they are all one, it is read once.
         batches: k of them, stacked.
+
+    Raises:
+        RuntimeError: vmap can't do it, or could only with a loop.
     """
-    return _mapped(_at_vector(loss, module), vectors, batches)
+    found: Tensor = _mapped(_at_vector(loss, module), vectors, batches)
+    return found
 
 
 def gradients(
     loss: ModelLoss, module: nn.Module, vectors: Sequence[Tensor], batches: Batch
 ) -> Tensor:
     """Return the gradients (k, n) of what ``losses`` returns, each by its own vector."""
-    return _mapped(grad(_at_vector(loss, module)), vectors, batches)
+    found: Tensor = _mapped(grad(_at_vector(loss, module)), vectors, batches)
+    return found
 
 
-def _at_vector(loss: ModelLoss, module: nn.Module) -> Callable[..., Tensor]:
-    whole = _Loss(loss, module)
+def evaluations(
+    evaluate: Callable[[nn.Module, Batch], tuple[Tensor, Tensor | None]],
+    module: nn.Module,
+    vectors: Sequence[Tensor],
+    batches: Batch,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the k losses and, where there are any, accuracies that ``evaluate`` finds."""
+
+    def there(module: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
+        return tuple(each for each in evaluate(module, batch) if each is not None)
+
+    found = _mapped(_at_vector(there, module), vectors, batches)
+    return found[0], found[1] if len(found) > 1 else None
+
+
+def _at_vector(make: Callable[[nn.Module, Batch], Any], module: nn.Module) -> Callable[..., Any]:
+    whole = _Whole(make, module)
     named = dict(whole.named_parameters())
     sizes = [each.numel() for each in named.values()]
 
-    def at(vector: Tensor, *batch: Tensor) -> Tensor:
+    def at(vector: Tensor, *batch: Tensor) -> Any:
         pieces = zip(named.items(), torch.split(vector, sizes), strict=True)
         point = {name: piece.view(each.shape) for (name, each), piece in pieces}
-        told: Tensor = functional_call(whole, point, batch)
-        return told
+        return functional_call(whole, point, batch)
 
     return at
 
 
-def _mapped(of_one: Callable[..., Tensor], vectors: Sequence[Tensor], batches: Batch) -> Tensor:
+def _mapped(of_one: Callable[..., Any], vectors: Sequence[Tensor], batches: Batch) -> Any:
     shared = all(vector is vectors[0] for vector in vectors)
     point = vectors[0] if shared else torch.stack(list(vectors))
     axes = (None if shared else 0, *(0 for _ in batches))
-    with _plain_attention():
-        mapped: Tensor = vmap(of_one, in_dims=axes)(point, *batches)
-    return mapped
+    with _without_loops():
+        return vmap(of_one, in_dims=axes)(point, *batches)
 
 
 @contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Have attention computed as products and a softmax: vmap would loop over fused kernels."""
-    allow = torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp
-    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+def _without_loops() -> Iterator[None]:
+    """Have vmap refuse what it would loop over, and attention done by products, which it knows."""
+    settings: Any = torch.backends.cuda
+    in_bfloat16 = settings.fp16_bf16_reduction_math_sdp_allowed()
+    loops = _functorch._is_vmap_fallback_enabled()  # noqa: SLF001
     # Else bfloat16 would go by way of float32, whose gradients autocast and vmap mix up.
-    allow(True)
+    settings.allow_fp16_bf16_reduction_math_sdp(True)
+    _functorch._set_vmap_fallback_enabled(False)  # noqa: SLF001
     try:
         with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
-        allow(before)
+        settings.allow_fp16_bf16_reduction_math_sdp(in_bfloat16)
+        _functorch._set_vmap_fallback_enabled(loops)  # noqa: SLF001
 
 
 Stepped = tuple[Tensor, OptimizerState]

@@ -5,6 +5,7 @@ from typing import Any
 
 from simbench.execution.operation import PureOperation
 from simbench.execution.values import Graph, Operation, Recipe
+from simbench.learning.compressor import Layout
 from simbench.learning.fault import Fault, FaultyNodes
 from simbench.learning.operations import (
     Bench,
@@ -32,6 +33,7 @@ class Training:
     ) -> None:
         self.graph = graph
         self.vector_bytes = bench.task.vector_bytes
+        self.layout = Layout(bench.task.shapes, bench.task.torch_dtype, bench.seed)
         self.entry_bytes = bench.task.torch_dtype.itemsize
         self._num_workers = bench.num_shards
         self._initial = Initial(bench)
@@ -62,7 +64,7 @@ class Training:
 
     def shard_samples(self, rank: int) -> int:
         """Return how many samples node ``rank`` has of its own."""
-        return self._bench.task.data.shard_samples(rank, self._num_workers)
+        return self._bench.shard_samples(rank)
 
     def loss(self, parameters: Recipe, rank: int, step: int) -> Recipe:
         """Return the loss of node ``rank``'s batch number ``step``, one number."""
@@ -114,7 +116,12 @@ class Training:
         both = self.graph.recipe(self._steps[chosen], (parameters, state, gradient), home=home)
         return (
             self._like(parameters, self._items[0], (both,), home),
-            self.graph.recipe(self._items[1], (both,), home=home),
+            self.graph.recipe(
+                self._items[1],
+                (both,),
+                num_bytes=chosen.state_vectors * parameters.num_bytes,
+                home=home,
+            ),
         )
 
     def _step_of_wholes(

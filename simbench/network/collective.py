@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import ClassVar, Literal, NamedTuple
 
 from simbench.clock import Clock
@@ -92,7 +93,31 @@ class ReduceScatter(Collective):
 
 
 class AllGather(Collective):
-    """The i-th of p has the i-th p-th of a vector; in the end everybody has all of it."""
+    """Everybody has a piece of a vector; in the end everybody has all of it.
+
+    As one of the collectives on a whole vector, the i-th of p has the i-th p-th.
+    """
+
+    @abstractmethod
+    def gather(
+        self, sizes: Sequence[int], ranks: tuple[int, ...], network: Network
+    ) -> list[PointToPoint]:
+        """Return all messages if the i-th of ``ranks`` has a piece of ``sizes[i]`` bytes."""
+
+    def messages(
+        self, num_bytes: int, ranks: tuple[int, ...], network: Network
+    ) -> list[PointToPoint]:
+        """Return all messages if all have the same, or a byte more."""
+        edges = [num_bytes * i // len(ranks) for i in range(len(ranks) + 1)]
+        return self.gather([b - a for a, b in pairwise(edges)], ranks, network)
+
+    def gather_transfers(
+        self, sizes: Sequence[int], ranks: tuple[int, ...], network: Network
+    ) -> list[PointToPoint]:
+        """Return what is simulated: flows stand for messages where all pieces are equal."""
+        if len(set(sizes)) == 1:
+            return self.transfers(sum(sizes), ranks, network)
+        return self.gather(sizes, ranks, network)
 
 
 class Broadcast(Collective):

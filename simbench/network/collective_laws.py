@@ -18,7 +18,7 @@ from simbench.network.collective import (
     ReduceScatter,
     seconds_on,
 )
-from simbench.network.schedule import Piece, split
+from simbench.network.schedule import Piece, join, pieces_of, split
 from simbench.network.topologies.star import Star
 from simbench.network.topology import Network, Topology
 
@@ -36,17 +36,36 @@ def check_collective(collective: Collective) -> None:
         check_messages(collective, num_bytes, ranks)
         for star in _STARS:
             check_flows(collective, num_bytes, ranks, star)
+        if isinstance(collective, AllGather):
+            # Unequal pieces, some of nothing; all together aren't nothing.
+            check_gather(collective, [num_bytes * (i % 3) for i in range(1, len(ranks) + 1)], ranks)
 
 
 def check_messages(collective: Collective, num_bytes: int, ranks: tuple[int, ...]) -> None:
     """Check that messages among ``ranks`` bring every contribution where it belongs, once."""
     network = Network(_STARS[0], max(ranks) + 1)
     messages = collective.messages(num_bytes, ranks, network)
+    pieces = split(Piece(0, num_bytes), len(ranks) - collective.num_servers)
+    _check_messages(collective, messages, pieces, ranks)
+
+
+def check_gather(collective: AllGather, sizes: Sequence[int], ranks: tuple[int, ...]) -> None:
+    """Check that messages bring the piece of every rank, of its size, to all others, once."""
+    messages = collective.gather(sizes, ranks, Network(_STARS[0], max(ranks) + 1))
+    _check_messages(collective, messages, pieces_of(sizes), ranks)
+
+
+def _check_messages(
+    collective: Collective,
+    messages: list[PointToPoint],
+    pieces: list[Piece],
+    ranks: tuple[int, ...],
+) -> None:
+    num_bytes = join(pieces).num_bytes
     workers = ranks[: len(ranks) - collective.num_servers]
     if len(workers) == 1 and not collective.num_servers:
         assert not messages, "one rank has nobody to talk to"
     _check_form(messages, ranks)
-    pieces = split(Piece(0, num_bytes), len(workers))
     edges = _edges(messages, pieces, num_bytes)
     held = _first(collective, workers, pieces, edges)
     for server in ranks[len(workers) :]:

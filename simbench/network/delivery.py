@@ -129,8 +129,9 @@ class Deliveries:
             del self.waiting[delivery]
         elif delivery in self.under_way:
             del self.under_way[delivery]
-            assert delivery.flow is not None
-            self._fabric.give_up(delivery.flow)
+            # What a connection has taken, it carries: nobody listens any more.
+            if delivery.flow is not None:
+                self._fabric.give_up(delivery.flow)
 
     def standstills_until(self, end_ns: int) -> Iterator[tuple[int, int, int, int]]:
         """Yield (sender, receiver, start_ns, end_ns) of each wait for a way.
@@ -167,10 +168,14 @@ class Deliveries:
             delivery.flow = self._fabric.carry(*arguments, cut=cut, cap_bps=delivery.cap_bps)
 
     def _arrive(self, delivery: Delivery) -> None:
+        if delivery not in self.under_way:
+            return
         del self.under_way[delivery]
         delivery.finished()
 
     def _cut(self, delivery: Delivery, bytes_left: int) -> None:
+        if delivery not in self.under_way:
+            return
         del self.under_way[delivery]
         delivery.bytes_left = bytes_left
         if self._fabric.is_down(delivery.sender) or self._fabric.is_down(delivery.receiver):

@@ -10,6 +10,7 @@ Source:
 """
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from simbench.network.collective import PointToPoint
 from simbench.network.schedule import Piece
@@ -73,11 +74,11 @@ def reduce(num_bytes: int, ranks: Sequence[int]) -> list[PointToPoint]:
     return messages
 
 
-def all_gather(num_bytes: int, ranks: Sequence[int]) -> list[PointToPoint]:
+def all_gather(sizes: Sequence[int], ranks: Sequence[int]) -> list[PointToPoint]:
     """Return the messages of an all-gather around a ring, each part in two halves."""
     p = len(ranks)
     messages: list[PointToPoint] = []
-    edges = [num_bytes * i // p for i in range(p + 1)]
+    edges = [0, *accumulate(sizes)]
 
     def half(i: int, k: int) -> Piece:
         part = (i - k // 2) % p

@@ -1,6 +1,7 @@
 """Writing a collective down as rounds of messages."""
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from simbench.network.collective import PointToPoint
@@ -21,6 +22,15 @@ def split(piece: Piece, count: int) -> list[Piece]:
     """
     edges = [piece.num_bytes * i // count for i in range(count + 1)]
     return [Piece(piece.begin + edges[i], edges[i + 1] - edges[i]) for i in range(count)]
+
+
+def pieces_of(sizes: Sequence[int]) -> list[Piece]:
+    """Return pieces of these ``sizes``, one behind the other.
+
+    >>> pieces_of([3, 0, 4])
+    [Piece(begin=0, num_bytes=3), Piece(begin=3, num_bytes=0), Piece(begin=3, num_bytes=4)]
+    """
+    return [Piece(end - size, size) for size, end in zip(sizes, accumulate(sizes), strict=True)]
 
 
 def join(pieces: Sequence[Piece]) -> Piece:

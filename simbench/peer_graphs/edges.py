@@ -1,7 +1,7 @@
 """A graph of one's own."""
 
 from collections.abc import Collection
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt
 
@@ -19,6 +19,8 @@ class EdgesGraph(PeerGraph):
     """Pairs of ranks."""
     directed: bool = False
     """Whether only the first of a pair sends to the second."""
+
+    fits_any_number: ClassVar[bool] = False
 
     def peers(self, rank: int, num_nodes: int, step: int) -> Collection[int]:
         """Return those at the other ends."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 
@@ -16,6 +16,8 @@ class TorusGraph(PeerGraph):
     kind: Literal["torus"] = "torus"
     rows: PositiveInt | None = None
     """Rows of the grid; by default the largest divisor of N that isn't above its square root."""
+
+    fits_any_number: ClassVar[bool] = False
 
     def peers(self, rank: int, num_nodes: int, step: int) -> Collection[int]:
         """Return the neighbours in the grid; a row or column of two joins them once."""

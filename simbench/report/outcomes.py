@@ -87,6 +87,15 @@ class Outcome:
         """Median over seeds of the last evaluation; infinite where that isn't a number."""
         return statistics.median(_loss(a.summary["final_loss"]) for a in self.attempts)
 
+    def final(self, what: str) -> float | None:
+        """Return the median over seeds of the ``accuracy`` or ``perplexity`` at the end.
+
+        None where it isn't told of every seed.
+        """
+        ends = [attempt.summary.get(f"final_{what}") for attempt in self.attempts]
+        told = [end for end in ends if end is not None]
+        return statistics.median(told) if len(told) == len(ends) else None
+
     @property
     def end_ns(self) -> float:
         """Median over seeds of the virtual time at which the run ended."""

@@ -18,6 +18,7 @@ from simbench.report.points import name_of
 from simbench.report.quantities import join, show_loss, show_time
 from simbench.report.sweep_table import sweep_facts
 from simbench.report.table import rows
+from simbench.report.troubles import troubles
 from simbench.report.tuning import tuning_note, tuning_table
 from simbench.report.verdict import verdict
 from simbench.report.words import meanings, reading
@@ -56,6 +57,7 @@ def write_report(run: RunFolder, out: Path) -> Path:
         )
     facts = {**(sweep_facts(run) if is_sweep else _facts(run)), "figures": figures}
     facts |= {"pages": pages, "num_points": len(run.points) if is_sweep else 0}
+    facts |= {"troubles": [] if is_sweep else troubles(run)}
     facts |= {"search": tuning_table(run), "search_note": tuning_note(run)}
     facts |= {"scenario_yaml": run.scenario_yaml.rstrip("\n")}
     facts |= {"provenance": list(_flat(run.provenance)), "verdict": verdict(run)}

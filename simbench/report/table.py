@@ -27,11 +27,32 @@ HEADINGS = (
 def rows(results: Sequence[Outcome], target: float | None) -> list[tuple[str, ...]]:
     """Return a row for each heading with a column per strategy, and what went wrong if anything."""
     found = list(zip(HEADINGS, *(cells(each, target) for each in results), strict=True))
+    place = len(found) - 1
+    for what, show in (("accuracy", show_share), ("perplexity", show_loss)):
+        ends = [each.final(what) for each in results]
+        if any(end is not None for end in ends):
+            shown = ("-" if end is None else show(end) for end in ends)
+            found.append((f"final {what}", *shown))
     if any(each.down > 0 for each in results):
-        found.insert(-1, ("workers down", *(show_share(each.down) for each in results)))
+        found.insert(place, ("workers down", *(show_share(each.down) for each in results)))
+        place += 1
     if any("retries" in each.attempts[0].summary for each in results):
-        found.insert(-1, ("transfers sent again, all seeds", *map(_sent_again, results)))
+        found.insert(place, ("transfers sent again, all seeds", *map(_sent_again, results)))
+        place += 1
+    if any("left" in each.attempts[0].summary for each in results):
+        moved = map(_moved, results)
+        found.insert(place, ("workers that left, joined, were restored; all seeds", *moved))
     return found
+
+
+def _moved(outcome: Outcome) -> str:
+    """Return how often workers left, joined and were restored, where the policy isn't to wait."""
+    ends = [attempt.summary for attempt in outcome.attempts]
+    if "left" not in ends[0]:
+        return "all waited"
+    return ", ".join(
+        f"{sum(end[what] for end in ends):,}" for what in ("left", "joined", "restored")
+    )
 
 
 def _sent_again(outcome: Outcome) -> str:

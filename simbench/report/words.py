@@ -20,10 +20,21 @@ _NOT_REACHED = (
     "that arrived, and a median that would need it is not given."
 )
 _PAYLOAD = "Bytes of parameters and gradients handed to the network by all nodes."
+_ACCURACY = "The share of held-out targets, tokens or labels, that the model finds the likeliest."
+_PERPLEXITY = (
+    "exp(loss): among how many tokens, all as likely, one would have to guess to be as surprised."
+)
 _DOWN = (
     "A node that has failed, was taken or hasn't joined yet. It computes nothing and begins anew "
     "what it was computing; transfers that are cut are sent again when both ends are up and there "
     "is a way."
+)
+_MEMBER = (
+    "With a policy that isn't to wait, a worker whose failure was detected has left: nobody waits "
+    "for it, and messages from and to it are dropped. One that is back joins at the next round and "
+    "is sent the state, which takes the time of the transfer; then it is restored. With restart, "
+    "all are restored from the last checkpoint, and do again what came after it. On the timeline a "
+    "cross is where a node left, a triangle where it was restored."
 )
 
 
@@ -37,8 +48,13 @@ def meanings(run: RunFolder) -> dict[str, str]:
         "Samples": f"Training samples over all {workers} workers, {batch} per worker and step.",
         "Payload": _PAYLOAD,
     }
+    for what, meaning in (("accuracy", _ACCURACY), ("perplexity", _PERPLEXITY)):
+        if any(entry.get(f"final_{what}") is not None for entry in run.summary["runs"]):
+            words[what.capitalize()] = meaning
     if any("retries" in entry for entry in run.summary["runs"]):
         words["Down"] = _DOWN
+    if any("left" in entry for entry in run.summary["runs"]):
+        words["Left, joined, restored"] = _MEMBER
     spent = privacy(run)
     if spent is not None:
         words["Privacy"] = spent

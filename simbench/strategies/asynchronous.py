@@ -1,18 +1,25 @@
 """Asynchronous training behind servers: nobody waits for another worker."""
 
-import itertools
 from typing import ClassVar, Literal
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
 from simbench.damping import DampingChoice
 from simbench.dampings.constant import ConstantDamping
+from simbench.exchange import Exchange
 from simbench.execution.values import Value
 from simbench.node import Node, Steps
-from simbench.strategy import ServerPlace, ShardPlace, Strategy, check_shards, shard_places
+from simbench.spec import misfit
+from simbench.strategy import (
+    CompressingStrategy,
+    ServerPlace,
+    ShardPlace,
+    check_shards,
+    shard_places,
+)
 
 
-class Asynchronous(Strategy):
+class Asynchronous(CompressingStrategy):
     """A worker's change is added to the server's parameters on arrival, however old its reading.
 
     Worker i computes delta_i from the parameters that it read: theta_i <- theta_i + delta_i. The
@@ -43,6 +50,13 @@ class Asynchronous(Strategy):
     """How much of a stale change is added; by default all."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "updates"
+    resumes: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _is_compressed_whole(self) -> "Asynchronous":
+        if self.compression and self.servers > 1:
+            raise misfit(("compression",), "needs servers: 1, since payloads have no pieces")
+        return self
 
     @property
     def server_place(self) -> tuple[ServerPlace, ...]:
@@ -55,30 +69,38 @@ class Asynchronous(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Step from what the servers last sent, push the change, wait for their answers."""
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         while True:
             gradient = yield node.compute_gradient(state.parameters)
             stepped = node.step(state, gradient)
-            self._push(node, node.subtract(stepped.parameters, state.parameters))
+            yield from self._push(node, exchange, stepped.parameters, state.parameters)
             mails = yield from node.receive_from_each(node.servers, "model")
             state = stepped.with_parameters(node.paste([mail.body for mail in mails]))
 
-    def _push(self, node: Node, change: Value) -> None:
+    def _push(self, node: Node, exchange: Exchange, new: Value, old: Value) -> Steps:
         """Send each server its piece; who waits for the answers doesn't hold them any more."""
-        pieces = node.split(change, len(node.servers))
+        pushed = yield from exchange.encode(node.subtract(new, old))
+        pieces = node.split(pushed, len(node.servers))
         for server, piece in zip(node.servers, pieces, strict=True):
             node.send(server, piece, tag="push")
 
     def serve(self, node: Node) -> Steps:
-        """Add what arrives of this server's piece, in order of arrival, and answer its sender."""
+        """Add what arrives of this server's piece, in order of arrival, and answer its sender.
+
+        A worker that joins is answered, too.
+        """
         pieces = node.split(node.initial_state().parameters, len(node.servers))
-        parameters = pieces[node.servers.index(node.rank)]
-        read = dict.fromkeys(node.workers, 0)
-        for update in itertools.count(1):
-            push = yield node.receive("push")
-            staleness = update - 1 - read[push.sender]
-            weight = self.damping.factor(staleness)
-            parameters = node.mix(parameters, push.body, weights=(1.0, weight))
-            node.publish(parameters, update, contributor=push.sender, staleness=staleness)
+        update, parameters = node.resume(0, pieces[node.servers.index(node.rank)])
+        exchange = self.exchange(node)
+        read = dict.fromkeys(node.workers, update)
+        while True:
+            push = yield node.receive(("push", "join"))
+            if push.tag == "push":
+                staleness = update - read[push.sender]
+                weight = self.damping.factor(staleness)
+                parameters = node.mix(parameters, exchange.decode(push.body), weights=(1.0, weight))
+                update += 1
+                node.publish(parameters, update, contributor=push.sender, staleness=staleness)
             node.send(push.sender, parameters, tag="model")
             read[push.sender] = update
+            yield from node.keep(update, parameters)

@@ -44,6 +44,7 @@ class AsynchronousEASGD(Strategy):
     """``own_machine``, or the rank of the worker whose machine and link it shares."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "updates"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> ServerPlace:
@@ -74,13 +75,17 @@ class AsynchronousEASGD(Strategy):
     def serve(self, node: Node) -> Steps:
         """Answer each x with the centre, then move that towards x."""
         alpha = self._alpha(node)
-        centre = node.initial_state().parameters
-        last = dict.fromkeys(node.workers, 0)
-        for exchange in itertools.count(1):
-            push = yield node.receive("push")
+        exchange, centre = node.resume(0, node.initial_state().parameters)
+        last = dict.fromkeys(node.workers, exchange)
+        while True:
+            push = yield node.receive(("push", "join"))
             node.send(push.sender, centre, tag="model")
+            if push.tag == "join":
+                last[push.sender] = exchange
+                continue
             centre = node.mix(centre, push.body, weights=(1 - alpha, alpha))
-            staleness = exchange - 1 - last[push.sender]
+            staleness = exchange - last[push.sender]
+            exchange += 1
             last[push.sender] = exchange
             node.publish(
                 centre,
@@ -89,6 +94,7 @@ class AsynchronousEASGD(Strategy):
                 staleness=staleness,
                 batches=self.period,
             )
+            yield from node.keep(exchange, centre)
 
     def _alpha(self, node: Node) -> float:
         return self.moving_rate or 0.9 / len(node.workers)

@@ -4,14 +4,15 @@ import itertools
 import sys
 from typing import ClassVar, Literal
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
 from simbench.node import Node, Steps
-from simbench.strategy import Strategy
+from simbench.spec import misfit
+from simbench.strategy import CompressingStrategy
 from simbench.units import Bytes
 
 
-class Averaging(Strategy):
+class Averaging(CompressingStrategy):
     """All-reduce every ``period`` steps; nothing is sent in between.
 
     With ``combine: parameters``, workers train alone and then set theta_i <- 1/N sum_j theta_j
@@ -37,17 +38,29 @@ class Averaging(Strategy):
     """Size of a bucket, such as 25 MiB; by default all is averaged at once, after the step."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _compresses_all_at_once(self) -> "Averaging":
+        if self.bucket and self.compression:
+            raise misfit(("bucket",), "can't be combined with compression, which takes all at once")
+        return self
 
     @property
     def server_place(self) -> None:
         """There is no server."""
         return None
 
+    @property
+    def exchanges_gradients(self) -> bool:
+        """If they are averaged."""
+        return self.combine == "gradients"
+
     def work(self, node: Node) -> Steps:
         """Train alone, meet the others every ``period`` steps."""
-        state = node.initial_state()
-        gathered = None
-        for step in itertools.count(1):
+        done, state, gathered = node.resume(0, node.initial_state(), None)
+        exchange, shared = self.exchange(node), state.parameters
+        for step in itertools.count(done + 1):
             meeting = step % self.period == 0
             if self.combine == "gradients":
                 # Without a size, all is one bucket, which is out at the end.
@@ -56,7 +69,10 @@ class Averaging(Strategy):
                     state.parameters, bucket_bytes=bucket, add_to=gathered
                 )
                 if meeting:
-                    mean = yield from node.all_reduce_buckets(computing)
+                    if self.compression:
+                        mean = yield from exchange.all_reduce((yield computing))
+                    else:
+                        mean = yield from node.all_reduce_buckets(computing)
                     state = node.step(state, node.mix(mean, weights=(1 / self.period,)))
                     gathered = None
                 else:
@@ -69,5 +85,7 @@ class Averaging(Strategy):
                 gradient = yield node.compute_gradient(state.parameters)
                 state = node.step(state, gradient)
                 if meeting:
-                    state = state.with_parameters((yield node.all_reduce(state.parameters)))
+                    shared = yield from exchange.all_reduce(state.parameters, since=shared)
+                    state = state.with_parameters(shared)
             node.publish(state.parameters, progress=step)
+            yield from node.keep(step, state, gathered)

@@ -30,6 +30,7 @@ class DPSGD(Strategy):
     """Whether neighbours' parameters from before or after their step are mixed."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> None:
@@ -46,11 +47,18 @@ class DPSGD(Strategy):
                     "averaging wants edges that go both ways, or as many in as out at every node; "
                     "push_sum takes any directed graph",
                 )
+        shrinks = self.graph.fits_any_number or self.graph.round(num_workers, 0).is_symmetric
+        if self.on_failure.goes_on and not shrinks:
+            raise misfit(
+                ("on_failure",),
+                "what is left of this graph without a node can't average: its edges have one "
+                "direction",
+            )
 
     def work(self, node: Node) -> Steps:
         """Mix and step, in the chosen order."""
-        state = node.initial_state()
-        for step in itertools.count(1):
+        done, state = node.resume(0, node.initial_state())
+        for step in itertools.count(done + 1):
             if self.order == "combine_then_adapt":
                 computing = node.compute_gradient(state.parameters)
                 mixed = yield from self._mix(node, state.parameters, step)
@@ -60,15 +68,17 @@ class DPSGD(Strategy):
                 mixed = yield from self._mix(node, state.parameters, step)
                 state = state.with_parameters(mixed)
             node.publish(state.parameters, progress=step)
+            yield from node.keep(step, state)
 
     def _mix(self, node: Node, own: Any, step: int) -> Steps:
         """Send ``own`` to the neighbours, return the weighted mean of theirs and it."""
-        now, tag = self.graph.round(len(node.workers), step - 1), f"step {step}"
+        now = self.graph.among(node.members_in(step), len(node.workers), step - 1)
+        tag = f"step {step}"
         for peer in now.sends[node.rank]:
             node.send(peer, own, tag)
         mails = yield from node.receive_from_each(now.receives[node.rank], tag)
         theirs = {mail.sender: mail.body for mail in mails} | {node.rank: own}
-        weights = now.averaging(node.rank)
+        weights = now.averaging(node.rank, theirs)
         # Equal weights are the mean that an all-reduce makes, bit for bit.
         uneven = len(set(weights.values())) > 1
         vectors = [theirs[rank] for rank in weights]

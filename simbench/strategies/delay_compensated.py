@@ -1,12 +1,11 @@
 """Asynchronous training whose server makes up for the age of what arrives."""
 
-import itertools
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat
 
 from simbench.learning.operations_delay import Compensate, MeanSquare
-from simbench.node import Node, Steps
+from simbench.node import Node, State, Steps
 from simbench.strategy import ServerPlace, Strategy
 
 
@@ -35,6 +34,7 @@ class DelayCompensated(Strategy):
     """``own_machine``, or the rank of the worker whose machine and link it shares."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "updates"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> ServerPlace:
@@ -50,21 +50,24 @@ class DelayCompensated(Strategy):
 
     def serve(self, node: Node) -> Steps:
         """Compensate and step, in order of arrival; remember what each worker was sent."""
-        state = node.initial_state()
-        sent = dict.fromkeys(node.workers, (state.parameters, 0))
-        squares = None
-        for update in itertools.count(1):
-            push = yield node.receive("push")
-            read, version = sent[push.sender]
-            if self.variant == "adaptive":
-                before = () if squares is None else (squares,)
-                squares = node.apply(MeanSquare(self.decay), push.body, *before)
-            drift = (
-                (state.parameters, read) if squares is None else (state.parameters, read, squares)
-            )
-            gradient = node.apply(Compensate(self.strength), push.body, *drift)
-            state = node.step(state, gradient)
-            staleness = update - 1 - version
-            node.publish(state.parameters, update, contributor=push.sender, staleness=staleness)
+        update, state, squares = node.resume(0, node.initial_state(), None)
+        sent = dict.fromkeys(node.workers, (state.parameters, update))
+        while True:
+            push = yield node.receive(("push", "join"))
+            if push.tag == "push":
+                read, version = sent[push.sender]
+                if self.variant == "adaptive":
+                    before = () if squares is None else (squares,)
+                    squares = node.apply(MeanSquare(self.decay), push.body, *before)
+                state = node.step(state, self._compensated(node, push.body, state, read, squares))
+                staleness = update - version
+                update += 1
+                node.publish(state.parameters, update, contributor=push.sender, staleness=staleness)
             node.send(push.sender, state.parameters, tag="model")
             sent[push.sender] = state.parameters, update
+            yield from node.keep(update, state, squares)
+
+    def _compensated(self, node: Node, gradient: Any, state: State, read: Any, squares: Any) -> Any:
+        """Return what to step along instead of the ``gradient`` at ``read``."""
+        drift = (state.parameters, read) if squares is None else (state.parameters, read, squares)
+        return node.apply(Compensate(self.strength), gradient, *drift)

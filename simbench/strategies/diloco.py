@@ -7,10 +7,10 @@ from pydantic import PositiveInt
 
 from simbench.learning.optimizers.sgd import SGD
 from simbench.node import Node, Steps
-from simbench.strategy import OptimizerChoice, Strategy
+from simbench.strategy import CompressingStrategy, OptimizerChoice
 
 
-class DiLoCo(Strategy):
+class DiLoCo(CompressingStrategy):
     """Every ``period`` steps, the outer optimiser steps on the mean of what all have moved.
 
     From the shared theta, worker i takes ``period`` steps of the task's optimiser, the inner one,
@@ -36,6 +36,7 @@ class DiLoCo(Strategy):
     """The outer optimiser, with a learning rate of its own."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> None:
@@ -44,14 +45,16 @@ class DiLoCo(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Train alone; every ``period`` steps, take an outer step with the others."""
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         shared = node.fresh_state(state.parameters)
-        for step in itertools.count(1):
+        done, state, shared = node.resume(0, state, shared)
+        for step in itertools.count(done + 1):
             gradient = yield node.compute_gradient(state.parameters)
             state = node.step(state, gradient)
             if step % self.period == 0:
-                mean = yield node.all_reduce(state.parameters)
+                mean = yield from exchange.all_reduce(state.parameters, since=shared.parameters)
                 outer_gradient = node.subtract(shared.parameters, mean)
                 shared = node.step(shared, outer_gradient, self.outer)
                 state = state.with_parameters(shared.parameters)
             node.publish(state.parameters, progress=step)
+            yield from node.keep(step, state, shared)

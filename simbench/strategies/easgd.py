@@ -41,6 +41,7 @@ class EASGD(Strategy):
     """delta; 0 is elastic averaging without momentum."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> None:
@@ -50,16 +51,16 @@ class EASGD(Strategy):
     def work(self, node: Node) -> Steps:
         """Step; every ``period`` steps, pull at the centre and be pulled."""
         alpha = self.moving_rate or 0.9 / len(node.workers)
-        beta = alpha * len(node.workers)
         state = node.initial_state()
-        centre = state.parameters
-        velocity, ahead = None, (1.0, self.momentum)
-        for step in itertools.count():
+        done, state, centre, velocity = node.resume(0, state, state.parameters, None)
+        ahead = (1.0, self.momentum)
+        for step in itertools.count(done):
             x = pulled = state.parameters
             # Before the first step nothing would move: all stand at the centre.
             if step and step % self.period == 0:
                 mean = yield node.all_reduce(x)
                 pulled = node.mix(x, centre, weights=(1 - alpha, alpha))
+                beta = alpha * len(node.members)
                 centre = node.mix(centre, mean, weights=(1 - beta, beta))
             gradient = yield node.compute_gradient(
                 node.mix(x, velocity, weights=ahead) if velocity else x
@@ -70,3 +71,4 @@ class EASGD(Strategy):
             if self.momentum:
                 velocity = node.subtract(state.parameters, pulled)
             node.publish(centre, progress=step + 1)
+            yield from node.keep(step + 1, state, centre, velocity)

@@ -7,10 +7,10 @@ from pydantic import PositiveInt, model_validator
 
 from simbench.node import Node, Steps
 from simbench.spec import misfit
-from simbench.strategy import Strategy
+from simbench.strategy import CompressingStrategy
 
 
-class HierarchicalAveraging(Strategy):
+class HierarchicalAveraging(CompressingStrategy):
     """Islands average every ``inner_period`` steps, all workers every ``outer_period`` steps.
 
     With theta_i worker i's parameters and I(i) the workers of its island, after step t
@@ -36,6 +36,7 @@ class HierarchicalAveraging(Strategy):
     """Local steps from one averaging among all to the next; a multiple of ``inner_period``."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _rounds_are_whole(self) -> "HierarchicalAveraging":
@@ -56,13 +57,21 @@ class HierarchicalAveraging(Strategy):
         """Train alone, meet the island often and all others seldom."""
         first = node.rank - node.rank % self.island
         island = node.workers[first : first + self.island]
-        state = node.initial_state()
-        for step in itertools.count(1):
+        done, state = node.resume(0, node.initial_state())
+        exchange = self.exchange(node)
+        # What all have had last, and what the island has.
+        shared = among_all = state.parameters
+        for step in itertools.count(done + 1):
             gradient = yield node.compute_gradient(state.parameters)
             state = node.step(state, gradient)
             if step % self.outer_period == 0:
-                state = state.with_parameters((yield node.all_reduce(state.parameters)))
+                among_all = yield from exchange.all_reduce(state.parameters, since=among_all)
+                shared = among_all
+                state = state.with_parameters(shared)
             elif step % self.inner_period == 0:
-                mean = yield node.all_reduce(state.parameters, tag="island", among=island)
-                state = state.with_parameters(mean)
+                shared = yield from exchange.all_reduce(
+                    state.parameters, since=shared, tag="island", among=island
+                )
+                state = state.with_parameters(shared)
             node.publish(state.parameters, progress=step)
+            yield from node.keep(step, state)

@@ -34,6 +34,7 @@ class MatchingGossip(Strategy):
     """Pairs at most; by default as many as come about before nobody free has a free neighbour."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> None:
@@ -49,17 +50,19 @@ class MatchingGossip(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Step; exchange with the partner, if there is one."""
-        state = node.initial_state()
-        for step in itertools.count(1):
+        done, state = node.resume(0, node.initial_state())
+        for step in itertools.count(done + 1):
             state = node.step(state, (yield node.compute_gradient(state.parameters)))
             draw = int(node.shared_draw("matching", step).integers(2**63))
-            now = self.graph.round(len(node.workers), step - 1)
+            now = self.graph.among(node.members_in(step), len(node.workers), step - 1)
             partner = now.matching(draw, self.pairs).get(node.rank)
             if partner is not None:
                 node.send(partner, state.parameters, tag=f"step {step}")
                 mail = yield node.receive(f"step {step}", partner)
-                # Both add in the order of ranks: their sum is one Value.
-                both = [state.parameters, mail.body]
-                mean = node.mix(*(both if node.rank < partner else both[::-1]))
-                state = state.with_parameters(mean)
+                if mail is not None:  # else the partner has left
+                    # Both add in the order of ranks: their sum is one Value.
+                    both = [state.parameters, mail.body]
+                    mean = node.mix(*(both if node.rank < partner else both[::-1]))
+                    state = state.with_parameters(mean)
             node.publish(state.parameters, progress=step)
+            yield from node.keep(step, state)

@@ -1,26 +1,29 @@
 """Synchronous training around a parameter server, or several that share the parameters."""
 
 import itertools
+from collections.abc import Generator
 from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
+from simpy.events import Event
 
+from simbench.exchange import Exchange
 from simbench.learning.aggregators.mean import Mean
 from simbench.node import Node, State, Steps
 from simbench.spec import misfit
 from simbench.strategy import (
     AggregatorChoice,
+    CompressingStrategy,
     OptimizerChoice,
     ServerPlace,
     ShardPlace,
-    Strategy,
     aggregate,
     check_shards,
     shard_places,
 )
 
 
-class ParameterServer(Strategy):
+class ParameterServer(CompressingStrategy):
     """Every worker takes a step, the server averages, and all go on from the same parameters.
 
     With ``combine: parameters``, theta <- 1/N sum_i theta_i, where theta_i is worker i's after its
@@ -57,11 +60,14 @@ class ParameterServer(Strategy):
     """The server's optimiser for the mean gradient; by default that of the task."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _can_be_done_in_pieces(self) -> "ParameterServer":
         if self.servers == 1:
             return self
+        if self.compression:
+            raise misfit(("compression",), "needs servers: 1, since payloads have no pieces")
         if self.backup_workers:
             raise misfit(
                 ("backup_workers",), "needs servers: 1, since each would drop other workers' pieces"
@@ -75,6 +81,10 @@ class ParameterServer(Strategy):
 
     @model_validator(mode="after")
     def _has_an_effect(self) -> "ParameterServer":
+        if self.backup_workers and self.on_failure.goes_on:
+            raise misfit(
+                ("on_failure",), "backup_workers go on without whoever fails, as many as they are"
+            )
         if self.optimizer is None:
             return self
         if self.combine != "gradients":
@@ -89,9 +99,14 @@ class ParameterServer(Strategy):
         return shard_places(self.server, self.servers)
 
     @property
+    def exchanges_gradients(self) -> bool:
+        """If the server averages those."""
+        return self.combine == "gradients"
+
+    @property
     def is_order_dependent(self) -> bool:
-        """Whether the server may drop what comes late."""
-        return self.backup_workers > 0
+        """Whether the server may drop what comes late, or go on without who fails."""
+        return self.backup_workers > 0 or self.on_failure.goes_on
 
     def check(self, num_workers: int) -> None:
         """Refuse to wait for nobody, and an aggregator that can't do with so few."""
@@ -103,6 +118,9 @@ class ParameterServer(Strategy):
             )
         check_shards(self.server, self.servers, num_workers)
         self.aggregator.check("aggregator", self.batches_per_count(num_workers))
+        if self.on_failure.goes_on:
+            # So few may be left.
+            self.aggregator.check("aggregator", 1)
 
     def batches_per_count(self, num_workers: int) -> int:
         """Return how many pushes the server averages."""
@@ -110,32 +128,36 @@ class ParameterServer(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Step, push, pull."""
-        return self._race_news(node) if self.is_order_dependent else self._take_turns(node)
+        return self._race_news(node) if self.backup_workers else self._take_turns(node)
 
     def _take_turns(self, node: Node) -> Steps:
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         while True:
             gradient = yield node.compute_gradient(state.parameters)
-            state = self._push(node, state, gradient)
+            state = yield from self._push(node, exchange, state, gradient)
             pieces = yield from node.receive_from_each(node.servers, "model")
             state = state.with_parameters(node.paste([piece.body for piece in pieces]))
 
     def _race_news(self, node: Node) -> Steps:
         """Compute until the news of an update come, and begin anew from it."""
-        state, version = node.initial_state(), 0
+        state, version, exchange = node.initial_state(), 0, self.exchange(node)
         while True:
             computing = node.compute_gradient(state.parameters)
             news = node.receive("model", newer_than=version)
             if (yield from node.race(computing, news)) is computing:
-                state = self._push(node, state, computing.value, version)
+                state = yield from self._push(node, exchange, state, computing.value, version)
                 news = node.receive("model", newer_than=version)
                 yield news
             state, version = state.with_parameters(news.mail.body), news.mail.version
 
-    def _push(self, node: Node, state: State, gradient: Any, version: int = 0) -> State:
-        if self.combine == "parameters":
-            state = node.step(state, gradient)
-        pushed = gradient if self.combine == "gradients" else state.parameters
+    def _push(
+        self, node: Node, exchange: Exchange, state: State, gradient: Any, version: int = 0
+    ) -> Generator[Event, Any, State]:
+        if self.combine == "gradients":
+            pushed = yield from exchange.encode(gradient)
+        else:
+            read, state = state.parameters, node.step(state, gradient)
+            pushed = yield from exchange.encode(state.parameters, since=read)
         samples = node.num_samples if self.aggregator.reads_samples else None
         for server, piece in zip(node.servers, node.split(pushed, len(node.servers)), strict=True):
             node.send(server, piece, tag="push", version=version, number=samples)
@@ -143,27 +165,31 @@ class ParameterServer(Strategy):
 
     def serve(self, node: Node) -> Steps:
         """Average what workers push of this server's piece, and send it to all."""
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         pieces = node.split(state.parameters, len(node.servers))
         state = state.with_parameters(pieces[node.servers.index(node.rank)])
-        for step in itertools.count(1):
-            if self.is_order_dependent:
+        done, state = node.resume(0, state)
+        for step in itertools.count(done + 1):
+            if self.backup_workers:
                 pushes = yield from self._first(node, step - 1)
             else:
-                pushes = yield from node.receive_from_each(node.workers, "push")
+                pushes = yield from node.receive_from_each(
+                    node.workers, "push", welcome=state.parameters
+                )
             mean = aggregate(
                 node,
                 self.aggregator,
-                [push.body for push in pushes],
+                [exchange.decode(push.body) for push in pushes],
                 [push.number or 1 for push in pushes],
             )
             if self.combine == "gradients":
-                state = node.step(state, mean, self.optimizer)
+                state = node.step(state, exchange.concluded(mean), self.optimizer)
             else:
-                state = state.with_parameters(mean)
-            node.publish(state.parameters, progress=step)
+                state = state.with_parameters(exchange.concluded(mean, since=state.parameters))
+            node.publish(state.parameters, progress=step, batches=len(pushes))
             for worker in node.workers:
                 node.send(worker, state.parameters, tag="model", version=step)
+            yield from node.keep(step, state)
 
     def _first(self, node: Node, version: int) -> Steps:
         """Wait for enough pushes of ``version``; drop what comes late for an earlier one."""

@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 from pydantic import NonNegativeInt, PositiveInt
 
 from simbench.node import Node, Steps
-from simbench.strategy import Strategy
+from simbench.strategy import CompressingStrategy
 
 
-class PostLocalSGD(Strategy):
+class PostLocalSGD(CompressingStrategy):
     """Average the parameters after every step up to ``switch``, every ``period`` steps after it.
 
     With theta_i worker i's parameters, after step t
@@ -31,6 +31,7 @@ class PostLocalSGD(Strategy):
     """H, the local steps from one all-reduce to the next after the switch."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> None:
@@ -39,10 +40,13 @@ class PostLocalSGD(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Step; average at every step until the switch, and seldom after it."""
-        state = node.initial_state()
-        for step in itertools.count(1):
+        done, state = node.resume(0, node.initial_state())
+        exchange, shared = self.exchange(node), state.parameters
+        for step in itertools.count(done + 1):
             gradient = yield node.compute_gradient(state.parameters)
             state = node.step(state, gradient)
             if step <= self.switch or (step - self.switch) % self.period == 0:
-                state = state.with_parameters((yield node.all_reduce(state.parameters)))
+                shared = yield from exchange.all_reduce(state.parameters, since=shared)
+                state = state.with_parameters(shared)
             node.publish(state.parameters, progress=step)
+            yield from node.keep(step, state)

@@ -29,6 +29,7 @@ class PushSum(Strategy):
     """Who sends to whom."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> None:
@@ -41,11 +42,12 @@ class PushSum(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Step at z, push shares of x and w, add up what comes."""
-        state, w = node.initial_state(), 1.0
-        for step in itertools.count(1):
+        done, state, w = node.resume(0, node.initial_state(), 1.0)
+        for step in itertools.count(done + 1):
             z = node.mix(state.parameters, weights=(1 / w,))
             state = node.step(state, (yield node.compute_gradient(z)))
-            now, tag = self.graph.round(len(node.workers), step - 1), f"step {step}"
+            now = self.graph.among(node.members_in(step), len(node.workers), step - 1)
+            tag = f"step {step}"
             share = now.share(node.rank)
             pushed = node.mix(state.parameters, weights=(share,))
             for peer in now.sends[node.rank]:
@@ -54,4 +56,9 @@ class PushSum(Strategy):
             came = [pushed, *(mail.body for mail in mails)]
             state = state.with_parameters(node.mix(*came, weights=[1.0] * len(came)))
             w = share * w + sum(mail.number for mail in mails)
-            node.publish(state.parameters, progress=step)
+            model = state.parameters
+            if self.on_failure.goes_on:
+                # Who leaves takes its weight along: then only z is a model.
+                model = node.mix(model, weights=(1 / w,))
+            node.publish(model, progress=step)
+            yield from node.keep(step, state, w)

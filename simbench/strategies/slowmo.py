@@ -7,10 +7,10 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from simbench.learning.optimizers.sgd import SGD
 from simbench.node import Node, Steps
-from simbench.strategy import Strategy
+from simbench.strategy import CompressingStrategy
 
 
-class SlowMo(Strategy):
+class SlowMo(CompressingStrategy):
     """Every ``period`` steps, average, then go on in the direction of a slow momentum.
 
     A round starts at x; after tau = ``period`` local steps the mean of all replicas is x_tau. Then
@@ -39,6 +39,7 @@ class SlowMo(Strategy):
     """What the local optimiser remembers of earlier rounds: all, or nothing."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> None:
@@ -49,16 +50,18 @@ class SlowMo(Strategy):
         """Train alone; every ``period`` steps, average and take the slow step."""
         # Its velocity is v, and its step is the slow one.
         slow = SGD(learning_rate=self.alpha, momentum=self.momentum)
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         shared = node.fresh_state(state.parameters)
-        for step in itertools.count(1):
+        done, state, shared = node.resume(0, state, shared)
+        for step in itertools.count(done + 1):
             gradient = yield node.compute_gradient(state.parameters)
             state = node.step(state, gradient)
             if step % self.period == 0:
-                mean = yield node.all_reduce(state.parameters)
+                mean = yield from exchange.all_reduce(state.parameters, since=shared.parameters)
                 shared = node.step(shared, node.subtract(shared.parameters, mean), slow)
                 if self.buffers == "reset":
                     state = node.fresh_state(shared.parameters, after=state)
                 else:
                     state = state.with_parameters(shared.parameters)
             node.publish(state.parameters, progress=step)
+            yield from node.keep(step, state, shared)

@@ -1,15 +1,14 @@
 """Stale synchronous parallel: a worker may run ahead of the slowest, but only so far."""
 
-import itertools
 from typing import ClassVar, Literal
 
 from pydantic import NonNegativeInt
 
 from simbench.node import Node, Steps
-from simbench.strategy import ServerPlace, Strategy
+from simbench.strategy import CompressingStrategy, ServerPlace
 
 
-class StaleSynchronous(Strategy):
+class StaleSynchronous(CompressingStrategy):
     """A worker may start clock c once every worker has finished clock c - 1 - ``staleness``.
 
     In a clock, worker i takes one local step from the parameters that it read, which changes them
@@ -35,6 +34,7 @@ class StaleSynchronous(Strategy):
     """``own_machine``, or the rank of the worker whose machine and link it shares."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "updates"
+    resumes: ClassVar[bool] = True
 
     @property
     def server_place(self) -> ServerPlace:
@@ -43,30 +43,38 @@ class StaleSynchronous(Strategy):
 
     def work(self, node: Node) -> Steps:
         """Step from what the server last sent, push the change, wait for leave to go on."""
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
         while True:
             gradient = yield node.compute_gradient(state.parameters)
             stepped = node.step(state, gradient)
-            node.send(node.server, node.subtract(stepped.parameters, state.parameters), tag="push")
+            encoding = exchange.encode(node.subtract(stepped.parameters, state.parameters))
+            node.send(node.server, (yield from encoding), tag="push")
             model = yield node.receive("model")
             state = stepped.with_parameters(model.body)
 
     def serve(self, node: Node) -> Steps:
         """Add what arrives; send the parameters to whoever isn't too far ahead of the slowest."""
-        parameters = node.initial_state().parameters
-        share = 1 / len(node.workers)
-        read = dict.fromkeys(node.workers, 0)
+        update, parameters = node.resume(0, node.initial_state().parameters)
+        exchange = self.exchange(node)
+        read = dict.fromkeys(node.workers, update)
         finished = dict.fromkeys(node.workers, 0)
         waiting: list[int] = []
-        for update in itertools.count(1):
-            push = yield node.receive("push")
-            parameters = node.mix(parameters, push.body, weights=(1.0, share))
-            staleness = update - 1 - read[push.sender]
-            node.publish(parameters, update, contributor=push.sender, staleness=staleness)
-            finished[push.sender] += 1
-            waiting.append(push.sender)
-            furthest = min(finished.values()) + self.staleness
-            for worker in sorted(each for each in waiting if finished[each] <= furthest):
+        while True:
+            news = yield node.receive(("push", "join", "left"))
+            if news.tag == "push":
+                share = 1 / len(node.members)
+                parameters = node.mix(parameters, exchange.decode(news.body), weights=(1.0, share))
+                staleness = update - read[news.sender]
+                update += 1
+                node.publish(parameters, update, contributor=news.sender, staleness=staleness)
+                finished[news.sender] += 1
+            elif news.tag == "join":
+                others = [each for each in node.members if each != news.sender]
+                finished[news.sender] = min((finished[each] for each in others), default=0)
+            waiting = [each for each in node.members if each in (*waiting, news.sender)]
+            furthest = min((finished[each] for each in node.members), default=0) + self.staleness
+            for worker in [each for each in waiting if finished[each] <= furthest]:
                 waiting.remove(worker)
                 node.send(worker, parameters, tag="model")
                 read[worker] = update
+            yield from node.keep(update, parameters)

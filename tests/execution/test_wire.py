@@ -23,7 +23,13 @@ def pair():
 
 @pytest.mark.parametrize(
     "vector",
-    [torch.randn(1_000_003), torch.randn(3, dtype=torch.float64), torch.empty(0), torch.tensor(7)],
+    [
+        torch.randn(1_000_003),
+        torch.randn(3, dtype=torch.float64),
+        torch.randn(5).to(torch.bfloat16),
+        torch.empty(0),
+        torch.tensor(7),
+    ],
 )
 def test_tensors_arrive_bit_for_bit_and_can_be_written_to(pair, vector):
     first, _, arrived = pair

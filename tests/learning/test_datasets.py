@@ -8,14 +8,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simbench.learning.corpus import BLOCK_BYTES, PART_SAMPLES
 from simbench.learning.dataset import Dataset
 from simbench.learning.datasets.classification import Classification
 from simbench.learning.datasets.gaussian import Gaussian
-from simbench.learning.datasets.text import BLOCK_BYTES, PART_SAMPLES, Text
+from simbench.learning.datasets.text import Text
+from simbench.learning.fit import misfit_of
+from simbench.learning.model import Model
+from simbench.learning.models.gpt import GPT
+from simbench.learning.models.logistic import Logistic
+from simbench.learning.models.quadratic import Quadratic
+from simbench.learning.task import Task
 from simbench.seeds import generator
 from simbench.spec import discover
 
 KINDS = discover("simbench.learning.datasets", Dataset)
+
+
+MODELS = discover("simbench.learning.models", Model)
 
 
 class Extremes:
@@ -26,6 +36,21 @@ class Extremes:
 
     def integers(self, low, high, size):
         return np.full(size, high - 1 if self.last else low)
+
+
+def task_on(data):
+    """Return a task of some model that reads ``data``."""
+    return Task(model=next(m() for m in MODELS.values() if not misfit_of(m(), data)), data=data)
+
+
+def reading(data, length):
+    """Return a task that reads windows of ``length``."""
+    return Task(model=GPT(context=length, width=4), data=data)
+
+
+def pointing(data, length):
+    """Return a task that reads points of ``length`` entries."""
+    return Task(model=Logistic(features=length), data=data)
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +79,10 @@ def windows(batch):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_depends_on_its_draw_alone(kind):
-    data = KINDS[kind]()
+    task = task_on(KINDS[kind]())
 
     def batch(seed, rank, step):
-        draw = generator(seed, "batch", rank, step)
-        return data.batch(draw, rank, 4, 8, 16)
+        return task.batch(generator(seed, "batch", rank, step), rank, (1,) * 4)
 
     def equal(a, b):
         return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
@@ -73,15 +97,16 @@ def test_a_batch_depends_on_its_draw_alone(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_has_its_samples_on_the_first_axis(kind):
-    for tensor in KINDS[kind]().batch(generator(0, "b", 0, 0), 0, 3, 5, 16):
+    for tensor in task_on(KINDS[kind]()).batch(generator(0, "b", 0, 0), 0, (1, 1, 1), 5):
         assert len(tensor) == 5
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_held_out_data_are_always_the_same(kind):
     data = KINDS[kind]()
+    length = task_on(data).model.length
 
-    first, again = (data.validation(4, 16) for _ in range(2))
+    first, again = (data.validation(4, length) for _ in range(2))
 
     assert len(first) >= 1
     for a, b in zip(first, again, strict=True):
@@ -95,11 +120,11 @@ def test_held_out_data_are_always_the_same(kind):
 def test_shards_are_disjoint_and_cover_the_training_text(numbered, num_shards, length):
     path, content = numbered
     training, _ = training_of(content)
-    data = Text(path=path)
+    task = reading(Text(path=path), length)
 
     first, last = (
         [
-            windows(data.batch(Extremes(end), rank, num_shards, 1, length))[0]
+            windows(task.batch(Extremes(end), rank, (1,) * num_shards, 1))[0]
             for rank in range(num_shards)
         ]
         for end in (False, True)
@@ -116,7 +141,7 @@ def test_shards_are_disjoint_and_cover_the_training_text(numbered, num_shards, l
 def test_targets_are_the_bytes_that_follow(numbered):
     path, content = numbered
 
-    inputs, targets = Text(path=path).batch(generator(0, "batch", 0, 0), 0, 1, 6, 20)
+    inputs, targets = reading(Text(path=path), 20).batch(generator(0, "b", 0, 0), 0, (1,), 6)
 
     assert inputs.shape == targets.shape == (6, 20)
     assert torch.equal(inputs[:, 1:], targets[:, :-1])
@@ -144,7 +169,7 @@ def test_held_out_windows_share_no_block_with_training(numbered):
 def test_pythons_own_documentation_is_english_enough():
     data = Text()
 
-    inputs, _ = data.batch(generator(0, "batch", 0, 0), 0, 8, 64, 64)
+    inputs, _ = reading(data, 64).batch(generator(0, "batch", 0, 0), 0, (1,) * 8, 64)
     text = bytes(inputs.flatten().tolist()).decode(errors="replace")
 
     assert len(data.content) == 64
@@ -164,7 +189,7 @@ def test_a_text_too_short_for_its_shards_is_refused(tmp_path):
     data = Text(path=str(path))
 
     with pytest.raises(ValueError, match="90 bytes of text are too few for 10 shards of windows"):
-        data.batch(generator(0, "batch", 0, 0), 9, 10, 1, 10)
+        reading(data, 10).batch(generator(0, "batch", 0, 0), 9, (1,) * 10)
     with pytest.raises(ValueError, match="0 held-out bytes are too few for windows of 10"):
         data.validation(10, 10)
 
@@ -178,7 +203,8 @@ def test_shards_of_points_are_disjoint_and_cover_all(num_shards, data_seed):
 
     shards = []
     for rank in range(num_shards):
-        points, labels = data.batch(generator(0, "b", rank, 0), rank, num_shards, 600, 3)
+        draw = generator(0, "b", rank, 0)
+        points, labels = pointing(data, 3).batch(draw, rank, (1,) * num_shards, 600)
         assert set(labels.tolist()) <= {0.0, 1.0}
         shards.append({tuple(point) for point in points.tolist()})
 
@@ -190,7 +216,7 @@ def test_points_that_train_are_not_held_out():
     data = Classification(samples=200, validation_samples=100)
 
     ((held_out, _),) = data.validation(1, 3)
-    training, _ = data.batch(generator(0, "b", 0, 0), 0, 1, 2000, 3)
+    training, _ = pointing(data, 3).batch(generator(0, "b", 0, 0), 0, (1,), 2000)
 
     assert len(held_out) == 100
     assert not {tuple(x) for x in held_out.tolist()} & {tuple(x) for x in training.tolist()}
@@ -212,14 +238,16 @@ def test_labels_follow_the_logistic_law_of_the_margin():
 
 def test_more_nodes_than_points_are_refused():
     with pytest.raises(ValueError, match="2 samples are too few for 3 nodes"):
-        Classification(samples=2).batch(generator(0, "b", 0, 0), 0, 3, 1, 4)
+        pointing(Classification(samples=2), 4).batch(generator(0, "b", 0, 0), 0, (1, 1, 1))
 
 
 # -- gaussian
 
 
 def test_noise_is_standard_normal_and_names_its_node():
-    noise, rank = Gaussian().batch(generator(0, "b", 5, 0), 5, 8, 400, 100)
+    task = Task(model=Quadratic(dimension=100), data=Gaussian())
+
+    noise, rank = task.batch(generator(0, "b", 5, 0), 5, (1,) * 8, 400)
 
     assert noise.shape == (400, 100)
     assert rank.tolist() == [5] * 400

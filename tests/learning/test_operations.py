@@ -60,7 +60,7 @@ def plain_module(bench, parameters):
 def batch_of(bench, rank, step):
     task = bench.task
     draw = generator(bench.seed, "batch", rank, step)
-    batch = task.data.batch(draw, rank, bench.num_shards, task.batch_size, task.model.length)
+    batch = task.batch(draw, rank, (1,) * bench.num_shards)
     return bench.place(batch)
 
 
@@ -210,7 +210,7 @@ def every_operation(bench):
     calls = [
         (Gradient(bench), (parameters, 0, 0)),
         (EvaluatePart(bench), (parameters, 0)),
-        (Evaluation(bench), (parameters, (1.0, 3), (2.0, 1))),
+        (Evaluation(bench), (parameters, (1.0, 3, 0.5), (2.0, 1, 0.25))),
         (Mix((0.5,)), (parameters,)),
         (Mix((1.0, 1.0)), (parameters, gradient)),
         (Mix((0.25, -1.0)), (parameters, gradient)),
@@ -363,7 +363,7 @@ def test_the_loss_is_the_mean_over_all_held_out_samples(task, bench_for):
     whole = bench.place(tuple(torch.cat(tensors) for tensors in zip(*held_out, strict=True)))
     with torch.no_grad():
         assert evaluation["loss"] == pytest.approx(float(task.model.loss(module, whole)), rel=1e-5)
-    assert sum(size for _, size in parts) == len(whole[0])
+    assert sum(size for _, size, _ in parts) == len(whole[0])
     digest = hashlib.sha256(parameters.numpy().tobytes()).hexdigest()
     assert evaluation["parameters_sha256"] == digest
 

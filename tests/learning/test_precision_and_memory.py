@@ -35,7 +35,7 @@ TINY = GPT(layers=3, width=16, heads=2, context=12)
 def batch_of(bench):
     task, draw = bench.task, generator(bench.seed, "batch", 0, 0)
     size = task.samples_per_step
-    return bench.place(task.data.batch(draw, 0, bench.num_shards, size, task.model.length))
+    return bench.place(task.batch(draw, 0, bench.shares, size))
 
 
 # -- accumulation

@@ -83,7 +83,7 @@ def batch_of(bench, rank=0, step=0):
     task = bench.task
     draw = generator(bench.seed, "batch", rank, step)
     size = task.samples_per_step
-    return bench.place(task.data.batch(draw, rank, bench.num_shards, size, task.model.length))
+    return bench.place(task.batch(draw, rank, bench.shares, size))
 
 
 def alone(bench, point, batch):

@@ -63,7 +63,7 @@ def test_every_message_of_data_waits_for_a_ready_one_of_its_receiver():
     for messages in (
         gloo.all_reduce(MIB, range(5)),
         gloo.reduce(MIB, range(5)),
-        gloo.all_gather(MIB, range(5)),
+        gloo.all_gather([MIB // 5] * 5, range(5)),
         gloo.broadcast(MIB, range(5)),
         gloo.with_ready(Ring().messages(MIB, tuple(range(5)), Network(Star(), 5))),
     ):

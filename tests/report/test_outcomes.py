@@ -71,6 +71,28 @@ def test_the_table_shows_what_went_wrong_where_anything_did(make_run, alone):
     assert [heading for heading, _ in rows(calm, 2.5)] == list(HEADINGS)
 
 
+def test_the_table_shows_accuracy_and_perplexity_where_every_seed_tells_one(make_run, alone):
+    (without,) = outcomes(make_run([alone], name="untold"))
+    attempts = without.attempts
+    assert len(attempts) == 2
+
+    def told(*accuracies):
+        ends = zip(attempts, accuracies, strict=True)
+        return replace(
+            without,
+            attempts=tuple(
+                replace(a, summary={**a.summary, "final_accuracy": share, "final_perplexity": 2.5})
+                for a, share in ends
+            ),
+        )
+
+    shown = {heading: cells for heading, *cells in rows([told(0.25, 0.75), without], 2.5)}
+
+    assert shown["final accuracy"] == ["50 %", "-"]
+    assert shown["final perplexity"] == ["2.5", "-"]
+    assert "final accuracy" not in dict(rows([told(0.25, None)], 2.5))
+
+
 def test_the_table_shows_what_was_not_reached(make_run):
     run = make_run()
     shown = [dict(zip(HEADINGS, cells(o, 2.5), strict=True)) for o in outcomes(run)]

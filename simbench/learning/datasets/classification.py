@@ -1,18 +1,19 @@
 """Two classes of points on either side of a plane, with labels that err near it."""
 
 import functools
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from pydantic import PositiveFloat, PositiveInt
 
-from simbench.learning.dataset import Dataset
+from simbench.learning.dataset import Samples
 from simbench.learning.model import Batch
+from simbench.learning.shards.contiguous import Contiguous
 from simbench.seeds import generator
 
 
-class Classification(Dataset):
+class Classification(Samples):
     """x from N(0, I); P(label = 1) is the logistic function of ``margin`` times x along a line."""
 
     kind: Literal["classification"] = "classification"
@@ -25,35 +26,44 @@ class Classification(Dataset):
     data_seed: int = 0
     """Names the points; runs with other seeds meet the same ones."""
 
-    yields: ClassVar[str] = "features"
+    @property
+    def yields(self) -> Literal["features"]:
+        """Points and labels."""
+        return "features"
+
+    @property
+    def num_classes(self) -> int:
+        """Two."""
+        return 2
 
     @property
     def content(self) -> str:
         """Nothing is read."""
         return ""
 
-    def shard_size(self, num_shards: int) -> int:
-        """Return the samples of each node, rounded down."""
-        return self.samples // num_shards
+    @property
+    def own_sharding(self) -> Contiguous:
+        """Any will do: the points come in no order."""
+        return Contiguous()
 
-    def batch(
-        self, draw: np.random.Generator, rank: int, num_shards: int, size: int, length: int
-    ) -> Batch:
-        """Return (size, length) points and (size,) labels in 0..1, drawn with replacement."""
+    @property
+    def has_labels(self) -> bool:
+        """They are of two classes."""
+        return True
+
+    def labels(self, length: int) -> np.ndarray:
+        """Return 0 or 1 for each point."""
+        return _points(self, "training", self.samples, length)[1].numpy()
+
+    def num_samples(self, length: int) -> int:
+        """Return ``samples``."""
+        return self.samples
+
+    def take(self, indices: np.ndarray, length: int) -> Batch:
+        """Return (B, length) points and (B,) labels in 0..1."""
         points, labels = _points(self, "training", self.samples, length)
-        first, end = self._shard(rank, num_shards)
-        if first == end:
-            raise ValueError(f"{self.samples} samples are too few for {num_shards} nodes")
-        chosen = torch.from_numpy(draw.integers(first, end, size))
+        chosen = torch.from_numpy(indices)
         return points[chosen], labels[chosen]
-
-    def shard_samples(self, rank: int, num_shards: int) -> int:
-        """Return how many of the points are the node's own."""
-        first, end = self._shard(rank, num_shards)
-        return end - first
-
-    def _shard(self, rank: int, num_shards: int) -> tuple[int, int]:
-        return self.samples * rank // num_shards, self.samples * (rank + 1) // num_shards
 
     def validation(self, num_shards: int, length: int) -> tuple[Batch, ...]:
         """Return the held-out points in one part."""
@@ -67,5 +77,5 @@ def _points(spec: Classification, purpose: str, count: int, length: int) -> Batc
     draw = generator(spec.data_seed, purpose, 0, 0)
     points = draw.standard_normal((count, length))
     chance = 1 / (1 + np.exp(-spec.margin * points @ direction))
-    labels = (draw.random(count) < chance).astype(np.float64)
+    labels = (draw.random(count) < chance).astype(np.int64)
     return torch.from_numpy(points), torch.from_numpy(labels)

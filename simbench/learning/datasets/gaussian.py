@@ -1,29 +1,30 @@
 """Standard normal noise, and the rank of the node that drew it: data for quadratics."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
-from simbench.learning.dataset import Dataset
+from simbench.learning.dataset import Endless
 from simbench.learning.model import Batch
 
 
-class Gaussian(Dataset):
+class Gaussian(Endless):
     """Samples are (z, rank) with z from N(0, I); held out is z = 0 of every node."""
 
     kind: Literal["gaussian"] = "gaussian"
 
-    yields: ClassVar[str] = "noise"
+    @property
+    def yields(self) -> Literal["noise"]:
+        """Noise, and whose it is."""
+        return "noise"
 
     @property
     def content(self) -> str:
         """Nothing is read."""
         return ""
 
-    def batch(
-        self, draw: np.random.Generator, rank: int, num_shards: int, size: int, length: int
-    ) -> Batch:
+    def draw(self, draw: np.random.Generator, rank: int, size: int, length: int) -> Batch:
         """Return noise of shape (size, length) and the rank, size times."""
         return torch.from_numpy(draw.standard_normal((size, length))), torch.full((size,), rank)
 

@@ -1,25 +1,25 @@
-"""A small GPT: a decoder-only Transformer that predicts the next byte.
+"""A small GPT: a decoder-only Transformer that predicts the next token.
 
-Shapes: B samples, T tokens, C width, H heads, V vocabulary.
+Shapes: B samples, T tokens, C width, V vocabulary.
 """
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from simbench.learning.model import Batch, Model
+from simbench.learning.model import Batch, Predictor
+from simbench.learning.transformer import Norm, Positions, Shape, Trunk, initialise_as_gpt_2
+from simbench.spec import misfit
 
-VOCABULARY = 256
 
-
-class GPT(Model):
-    """Pre-norm Transformer with learned positions and tied embeddings.
+class GPT(Predictor):
+    """Transformer that sees what came before, with tied embeddings.
 
     Source:
-        Radford et al., "Language Models are Unsupervised Multitask Learners", 2019 (GPT-2).
+        Radford et al., "Language Models are Unsupervised Multitask Learners", 2019 (GPT-2), whose
+        form the defaults are; sources of the others stand in ``learning.transformer``.
     """
 
     kind: Literal["gpt"] = "gpt"
@@ -31,74 +31,67 @@ class GPT(Model):
     """Attention heads per block."""
     context: PositiveInt = 64
     """Tokens that it sees at once."""
-
-    takes: ClassVar[str] = "tokens"
+    vocabulary: PositiveInt = 256
+    """Different tokens: as many as bytes, or as the data have."""
+    positions: Positions = "learned"
+    """How it knows where a token stands: a vector for each place, waves, or turned queries and
+    keys, which needs an even width per head."""
+    norm: Norm = "pre"
+    """Layer normalisation before each sublayer, after it, or ``none``."""
+    residual: bool = True
+    """Whether a sublayer adds to its input; without it, it takes its place."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> "GPT":
         if self.width % self.heads:
             raise ValueError(f"width {self.width} isn't a multiple of heads {self.heads}")
+        if self.positions == "rotary" and self.width // self.heads % 2:
+            raise misfit(
+                ("positions",), f"rotary turns pairs; a head has {self.width // self.heads}"
+            )
         return self
+
+    @property
+    def takes(self) -> Literal["tokens"]:
+        """Tokens, and those that follow each."""
+        return "tokens"
 
     @property
     def length(self) -> int:
         """Tokens per sample."""
         return self.context
 
+    @property
+    def num_tokens(self) -> int:
+        """The vocabulary."""
+        return self.vocabulary
+
     def build(self) -> nn.Module:
         """Return the network: (B, T) tokens in, (B, T, V) logits out."""
-        return _Transformer(self)
+        return _GPT(self)
 
     def initialise(self, module: nn.Module, generator: torch.Generator) -> None:
-        """Draw matrices from N(0, 0.02), those that write to the residual stream smaller."""
-        for name, parameter in module.named_parameters():
-            if parameter.dim() == 1:
-                nn.init.constant_(parameter, float(name.endswith("norm.weight")))
-            else:
-                out = name.endswith("out.weight")
-                # GPT-2, section 2.3: the stream sums up 2 * layers of those.
-                std = 0.02 / (2 * self.layers) ** 0.5 if out else 0.02
-                nn.init.normal_(parameter, std=std, generator=generator)
+        """Draw matrices as GPT-2 does."""
+        initialise_as_gpt_2(module.named_parameters(), self.layers, generator)
 
-    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
-        """Return the mean cross-entropy of the next token, in nats."""
-        inputs, targets = batch
-        logits = module(inputs)  # (B, T, V)
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-
-
-class _Transformer(nn.Module):
-    def __init__(self, spec: GPT) -> None:
-        super().__init__()
-        self.token = nn.Embedding(VOCABULARY, spec.width)
-        self.position = nn.Embedding(spec.context, spec.width)
-        self.blocks = nn.ModuleList(_Block(spec) for _ in range(spec.layers))
-        self.final_norm = nn.LayerNorm(spec.width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        x = self.token(tokens) + self.position.weight[: tokens.shape[1]]  # (B, T, C)
-        for block in self.blocks:
-            x = block(x)
-        logits: Tensor = self.final_norm(x) @ self.token.weight.T  # (B, T, V)
+    def logits(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Return (B, T, V): the scores of the next token."""
+        logits: Tensor = module(batch[0])
         return logits
 
 
-class _Block(nn.Module):
+class _GPT(Trunk):
     def __init__(self, spec: GPT) -> None:
-        super().__init__()
-        self.heads = spec.heads
-        self.attention_norm = nn.LayerNorm(spec.width)
-        self.query_key_value = nn.Linear(spec.width, 3 * spec.width)
-        self.attention_out = nn.Linear(spec.width, spec.width)
-        self.feed_forward_norm = nn.LayerNorm(spec.width)
-        self.feed_forward_in = nn.Linear(spec.width, 4 * spec.width)
-        self.feed_forward_out = nn.Linear(4 * spec.width, spec.width)
+        shape = Shape(
+            spec.layers,
+            spec.width,
+            spec.heads,
+            causal=True,
+            norm=spec.norm,
+            residual=spec.residual,
+            rotary=spec.positions == "rotary",
+        )
+        super().__init__(shape, spec.vocabulary, spec.context, spec.positions)
 
-    def forward(self, x: Tensor) -> Tensor:
-        split = self.query_key_value(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1))
-        q, k, v = split.permute(2, 0, 3, 1, 4)  # each (B, H, T, C/H)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.attention_out(y.transpose(1, 2).flatten(2))  # (B, T, C)
-        hidden = F.gelu(self.feed_forward_in(self.feed_forward_norm(x)))  # (B, T, 4C)
-        out: Tensor = x + self.feed_forward_out(hidden)
-        return out
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.hidden(tokens) @ self.token.weight.T

@@ -1,7 +1,7 @@
 """A quadratic per node: the model on which theory speaks in closed forms."""
 
 import functools
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -31,7 +31,10 @@ class Quadratic(Model):
     start: float = 1.0
     """First value of every entry of x."""
 
-    takes: ClassVar[str] = "noise"
+    @property
+    def takes(self) -> Literal["noise"]:
+        """Noise, and whose it is."""
+        return "noise"
 
     @property
     def length(self) -> int:

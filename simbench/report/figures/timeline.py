@@ -1,6 +1,6 @@
 """A timeline of a few rounds: what every node did, moment by moment."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import pandas as pd
@@ -16,6 +16,7 @@ from simbench.report.nodes import label, servers, shown, slowness, strategies
 from simbench.report.quantities import time_unit
 
 _ROUNDS = 5
+_MARKS = {"left": "x", "restored": "^"}
 _MOST_SPANS = 3000
 """More than this in one panel is a blur, and a large file."""
 
@@ -56,6 +57,8 @@ class Timeline(ReportFigure):
             len(names), 1, squeeze=False, sharex=True, height_ratios=heights
         ).flat
         styles = looks(names)
+        events = run.table("events")
+        events = events[(events["seed"] == seed) & events["what"].isin(_MARKS)]
         for panel, name in zip(panels, names, strict=True):
             panel.set_title(wrapped(name, 70), color=styles[name].colour)
             panel.set_xlim(start / unit.size, max(end, start + 1) / unit.size)
@@ -66,6 +69,7 @@ class Timeline(ReportFigure):
             visible = own[(own["end_ns"] > start) & (own["start_ns"] < end)]
             times = updates[updates["strategy"] == name]["time_ns"]
             _draw_panel(panel, visible, labels, times / unit.size, unit.size)
+            _mark(panel, events[events["strategy"] == name], rows, (start, end), unit.size)
         panels[-1].set_xlabel(f"virtual time ({unit.name})")
         handles = [
             Patch(facecolor=a.colour, hatch=a.hatch, edgecolor="white", label=a.label)
@@ -110,6 +114,17 @@ def _draw_panel(
     left, right = axes.get_xlim()
     inside = updates[(updates >= left) & (updates <= right)]
     axes.plot(inside, [len(labels) - 0.35] * len(inside), "|", color=INK, markersize=7)
+
+
+def _mark(
+    axes: Axes, events: pd.DataFrame, nodes: Sequence[int], inside: tuple[int, int], size: int
+) -> None:
+    """Mark where nodes left and were restored."""
+    subjects = {f"node {node}": row for row, node in enumerate(nodes)}
+    shown = events[events["subject"].isin(subjects) & events["time_ns"].between(*inside)]
+    for what, group in shown.groupby("what"):
+        places = [subjects[subject] for subject in group["subject"]]
+        axes.plot(group["time_ns"] / size, places, _MARKS[str(what)], color=INK, markersize=5)
 
 
 def window(spans: pd.DataFrame, updates: pd.DataFrame) -> tuple[int, int]:

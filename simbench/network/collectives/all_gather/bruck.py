@@ -1,9 +1,10 @@
 """All-gather by Bruck's algorithm: few steps for any number of nodes."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from simbench.network.collective import AllGather, PointToPoint
-from simbench.network.schedule import Piece, Schedule, Transfer, join, split
+from simbench.network.schedule import Schedule, Transfer, join, pieces_of
 from simbench.network.topology import Network
 
 
@@ -19,13 +20,13 @@ class Bruck(AllGather):
 
     kind: Literal["bruck"] = "bruck"
 
-    def messages(
-        self, num_bytes: int, ranks: tuple[int, ...], network: Network
+    def gather(
+        self, sizes: Sequence[int], ranks: tuple[int, ...], network: Network
     ) -> list[PointToPoint]:
         """Return a message of every node in every step."""
         p = len(ranks)
         # Node i has the pieces from i on, around the end of the vector to its beginning.
-        pieces = 2 * split(Piece(0, num_bytes), p)
+        pieces = 2 * pieces_of(sizes)
         schedule = Schedule()
         distance = 1
         while distance < p:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from simbench.network.collective import AllGather, PointToPoint
-from simbench.network.schedule import Piece, Schedule, Transfer, block, fold, join, split
+from simbench.network.schedule import Piece, Schedule, Transfer, block, fold, join, pieces_of
 from simbench.network.topology import Network
 
 
@@ -36,12 +36,11 @@ class RecursiveDoubling(AllGather):
 
     kind: Literal["recursive_doubling"] = "recursive_doubling"
 
-    def messages(
-        self, num_bytes: int, ranks: tuple[int, ...], network: Network
+    def gather(
+        self, sizes: Sequence[int], ranks: tuple[int, ...], network: Network
     ) -> list[PointToPoint]:
         """Return a message of every node in every step."""
-        whole = Piece(0, num_bytes)
-        pieces = split(whole, len(ranks))
+        pieces = pieces_of(sizes)
         pairs, active = fold(ranks)
         schedule = Schedule()
         schedule.add(
@@ -49,5 +48,5 @@ class RecursiveDoubling(AllGather):
         )
         of_pairs = [join(pieces[2 * i : 2 * i + 2]) for i in range(len(pairs))]
         add_messages(schedule, active, of_pairs + pieces[2 * len(pairs) :])
-        schedule.add(Transfer(stays, out, whole, adds=False) for out, stays in pairs)
+        schedule.add(Transfer(stays, out, join(pieces), adds=False) for out, stays in pairs)
         return schedule.messages

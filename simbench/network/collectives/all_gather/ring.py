@@ -6,7 +6,7 @@ from typing import Literal
 from simbench.network import gloo
 from simbench.network.collective import AllGather, PointToPoint
 from simbench.network.merged import add_ring, ring_pairs, share_no_link
-from simbench.network.schedule import Piece, Schedule, Transfer, split
+from simbench.network.schedule import Piece, Schedule, Transfer, pieces_of, split
 from simbench.network.topology import Network
 
 
@@ -42,14 +42,14 @@ class Ring(AllGather):
     implementation: Literal["textbook", "gloo"] = "textbook"
     """``gloo`` does as that library does: see ``simbench.network.gloo``."""
 
-    def messages(
-        self, num_bytes: int, ranks: tuple[int, ...], network: Network
+    def gather(
+        self, sizes: Sequence[int], ranks: tuple[int, ...], network: Network
     ) -> list[PointToPoint]:
         """Return p-1 messages of every node."""
         if self.implementation == "gloo":
-            return gloo.all_gather(num_bytes, ranks)
+            return gloo.all_gather(sizes, ranks)
         schedule = Schedule()
-        for transfers in rounds(ranks, split(Piece(0, num_bytes), len(ranks))):
+        for transfers in rounds(ranks, pieces_of(sizes)):
             schedule.add(transfers)
         return schedule.messages
 
