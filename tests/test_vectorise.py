@@ -11,10 +11,12 @@ from simbench.execution.threads import ThreadExecutor
 from simbench.execution.vectorised import VectorisedExecutor
 from simbench.learning.datasets.classification import Classification
 from simbench.learning.datasets.gaussian import Gaussian
+from simbench.learning.datasets.sequences import Sequences
 from simbench.learning.datasets.text import Text
 from simbench.learning.model import Model
 from simbench.learning.models.gpt import GPT
 from simbench.learning.models.logistic import Logistic
+from simbench.learning.models.lstm import LSTM
 from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.optimizers.adamw import AdamW
 from simbench.learning.task import Task
@@ -164,7 +166,10 @@ class Reads(Model):
     """Looks at a number to decide what to do, so that nodes can't be done together."""
 
     kind: Literal["reads"] = "reads"
-    takes = "noise"
+
+    @property
+    def takes(self):
+        return "noise"
 
     @property
     def length(self):
@@ -196,6 +201,7 @@ class Drops(Reads):
     [
         ({"model": Reads(), "data": Gaussian()}, "model reads can't be computed for several nodes"),
         ({"model": Drops(), "data": Gaussian()}, "model drops can't be computed for several nodes"),
+        ({"model": LSTM(), "data": Sequences()}, "model lstm can't be computed for several nodes"),
         ({"compile": True}, "can't be combined with task.compile"),
     ],
 )

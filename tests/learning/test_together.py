@@ -98,16 +98,18 @@ def test_bfloat16_is_used_together_as_alone():
 def test_parts_of_the_held_out_data_are_evaluated_together_if_they_are_as_long(shared):
     bench = bench_of(task_of("gpt"))
     evaluate = EvaluatePart(bench)
-    assert [evaluate.alike(None, part) for part in range(evaluate.num_parts)] == [16, 16, 8]
+    shapes = [evaluate.alike(None, part) for part in range(evaluate.num_parts)]
+    assert shapes == [((16, 8), (16, 8)), ((16, 8), (16, 8)), ((8, 8), (8, 8))]
     points = vectors(bench, shared=shared)
     calls = [(points[0], 0), (points[1], 1)]
 
     found = evaluate.together(calls)
 
-    for (loss, size), call in zip(found, calls, strict=True):
-        expected, expected_size = evaluate(*call)
+    for (loss, size, accuracy), call in zip(found, calls, strict=True):
+        expected, expected_size, expected_accuracy = evaluate(*call)
         assert loss == pytest.approx(expected, rel=1e-12)
         assert size == expected_size == 16
+        assert accuracy == expected_accuracy > 0
 
 
 OPTIMIZERS = {
