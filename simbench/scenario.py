@@ -145,6 +145,10 @@ class Scenario(Spec):
     updates; evaluation costs no virtual time."""
     stop: Stop
     """When a run ends."""
+    vectorise: bool = False
+    """Whether operations that are ready together run as one call: other last bits."""
+    deterministic: bool = True
+    """Whether a GPU gives the same bits each time; some of its faster algorithms don't."""
     seeds: tuple[NonNegativeInt, ...] = Field(default=(0, 1), min_length=1)
     """Each strategy runs once with each."""
     sweep: Annotated[tuple[Axis, ...], SkipValidation, WithJsonSchema(JSON_SCHEMA)] = Field(
@@ -262,6 +266,11 @@ class Scenario(Spec):
                         f"node {place} doesn't exist: {self.cluster.nodes} nodes have the ranks "
                         f"0 to {self.cluster.nodes - 1}",
                     )
+        if self.vectorise:
+            try:
+                self.task.check_vectorised()
+            except ValueError as error:
+                raise misfit(("vectorise",), str(error)) from None
         self._check_data()
         self._check_network()
         self._check_conditions()
@@ -406,6 +415,10 @@ class Scenario(Spec):
         for axis in self.sweep:
             if axis.name in columns:
                 raise misfit(("sweep", axis.name), "tables have a column of this name already")
+            # One executor computes all points.
+            for key in ("vectorise", "deterministic"):
+                if key in axis.keys:
+                    raise misfit(("sweep", axis.name), f"{key} holds for all points")
 
     def _check_tune(self) -> None:
         """Refuse a search whose seed or network is compared, or which can't be made."""
@@ -456,6 +469,9 @@ class Scenario(Spec):
         tree: dict[str, Any] = write(self)
         for key in ("parallel", "conditions", "faults"):
             if not getattr(self, key):
+                tree.pop(key, None)
+        for key in ("vectorise", "deterministic"):
+            if getattr(self, key) == type(self).model_fields[key].default:
                 tree.pop(key, None)
         # Few strategies read it.
         if self.all_gather == RingAllGather():

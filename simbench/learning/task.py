@@ -7,7 +7,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import PositiveInt, model_validator
+from pydantic import (
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -23,6 +28,8 @@ from simbench.learning.optimizers.sgd import SGD
 from simbench.learning.pricing import Charge, Pricing
 from simbench.learning.privacy import Privacy, mixes_samples
 from simbench.learning.sharding import Listing, Shard, Sharding, pick
+from simbench.learning.together import evaluations, gradients
+from simbench.learning.vectors import flatten, gradient_of
 from simbench.seeds import generator
 from simbench.spec import OneOf, Spec, misfit
 
@@ -56,6 +63,8 @@ class Task(Spec):
         None
     )
     """A larger model whose FLOPs, bytes and memory are charged; by default those of ``model``."""
+    compile: bool = False
+    """Whether torch compiles the loss, which takes a while, and gives other last bits."""
 
     @model_validator(mode="after")
     def _model_reads_the_data(self) -> "Task":
@@ -94,6 +103,9 @@ class Task(Spec):
                 ("checkpoint_activations",),
                 f"has no effect: model {self.model.kind} has no blocks to compute again",
             )
+        for key in ("privacy", "checkpoint_activations"):
+            if self.compile and getattr(self, key):
+                raise misfit(("compile",), f"can't be combined with {key}")
         if self.privacy is not None and self.checkpoint_activations:
             raise misfit(
                 ("checkpoint_activations",),
@@ -129,6 +141,25 @@ class Task(Spec):
     @property
     def _tokens_per_sample(self) -> int | None:
         return None if self.model.num_tokens is None else self.model.length
+
+    @model_serializer(mode="wrap")
+    def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what isn't asked for."""
+        tree: dict[str, Any] = write(self)
+        if not self.compile:
+            tree.pop("compile", None)
+        return tree
+
+    def check_vectorised(self) -> None:
+        """Refuse what can't be done for several nodes in one call.
+
+        Raises:
+            ValueError: with what is in the way.
+        """
+        for key in ("privacy", "checkpoint_activations", "compile"):
+            if getattr(self, key):
+                raise ValueError(f"can't be combined with task.{key}")
+        _check_vectorised(self)
 
     @property
     def samples_per_step(self) -> int:
@@ -311,3 +342,28 @@ def _count_on(device: str, task: Task, module: nn.Module, batch: Batch) -> int:
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         task.model.loss(module, there).backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())
+
+
+@functools.cache
+def _check_vectorised(task: Task) -> None:
+    """Try it on one sample, with numbers: what is done without them tells too little."""
+    model = task.model
+    module = model.build().to(task.torch_dtype)
+    model.initialise(module, torch.Generator().manual_seed(0))
+    drawn = task.batch(generator(0, "vectorise", 0, 0), 0, (1,), 1)
+    batch = tuple(x.to(task.torch_dtype if x.is_floating_point() else None) for x in drawn)
+    expected = gradient_of(model.loss(module, batch), list(module.parameters()))
+    vectors = [flatten(module) for _ in range(2)]
+    batches = tuple(torch.stack([each, each]) for each in batch)
+    try:
+        with torch.no_grad():
+            evaluations(model.evaluate, module, vectors, batches)
+        both = gradients(model.loss, module, vectors, batches)
+        difference = (both - expected).abs().max()
+        found = "they come out otherwise" if difference > 1e-3 * expected.abs().max() else None
+    except (RuntimeError, NotImplementedError) as error:
+        found = str(error).partition("\n")[0]
+    if found is not None:
+        raise ValueError(
+            f"gradients of model {model.kind} can't be computed for several nodes at once: {found}"
+        )
