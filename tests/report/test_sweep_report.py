@@ -84,7 +84,7 @@ def _run(point, name, seed, time_s):
         "seed": seed,
         "learning_rate": 0.1,
         "machines": 4,
-        "server": None,
+        "servers": [],
         "stopped_by": "loss" if reached else "virtual_time",
         "stuck": None,
         "end_ns": round(min(time_s, BUDGET_S) * 1e9),
