@@ -119,10 +119,11 @@ class Unfolding(Recipe):
         num_bytes: int,
         home: int,
         unfold: Callable[[], Sequence[Recipe]],
+        num_entries: int = 0,
     ) -> None:
         self._given = given
         self._unfold: Callable[[], Sequence[Recipe]] | None = unfold
-        super().__init__(operation, (), arguments, key, num_bytes, home)
+        super().__init__(operation, (), arguments, key, num_bytes, home, num_entries)
         self._unfolded: tuple[Recipe, ...] | None = None
 
     @property
@@ -212,6 +213,7 @@ class Graph:
         *,
         num_bytes: int = 0,
         home: int = 0,
+        num_entries: int = 0,
     ) -> Recipe:
         """Return the recipe of ``operation(*unfold(), *arguments)``, which rests on ``given``.
 
@@ -221,7 +223,9 @@ class Graph:
         key = _key(operation, given, arguments)
         found = self._recipes.get(key)
         if found is None:
-            found = Unfolding(operation, tuple(given), arguments, key, num_bytes, home, unfold)
+            found = Unfolding(
+                operation, tuple(given), arguments, key, num_bytes, home, unfold, num_entries
+            )
             self._recipes[key] = found
         return found
 
