@@ -3,8 +3,9 @@
     python benchmarks/published.py                    # everything, some 15 s
     python benchmarks/published.py bandwidth          # one: bandwidth, slowmo, intellect, costs
 
-All of it is planned by the clock alone, from scenarios. Vectors are smaller than the published
-models, and links slower by the same factor: a bucket has 1,000 entries, whatever it stands for.
+All of it is planned by the clock alone, from scenarios. Where nothing else is said, vectors are
+smaller than the published models, and links slower by the same factor: a bucket has 1,000 entries,
+whatever it stands for.
 
 - **bandwidth**: Gbit/s at which two datacenters reach a compute utilisation, from Streaming DiLoCo
   (arXiv:2501.18512, table 4), of which "Eager Updates" (arXiv:2502.12996, table 5) repeats the rows
@@ -15,7 +16,8 @@ models, and links slower by the same factor: a bucket has 1,000 entries, whateve
   model has layers, without overlap with later steps (tau = 0), as in those rows. Its course repeats
   itself where H and P have a common factor, so that one repetition is planned: 25 steps and 4
   fragments for H = 100 and P = 16.
-- **slowmo**: measured ms per iteration (arXiv:1910.00643, table 2): ResNet-50, 32 nodes, 10 Gbit/s.
+- **slowmo**: measured ms per iteration (arXiv:1910.00643, table 2): 32 nodes, 10 Gbit/s, a task
+  that is priced as ResNet-50 in fp32.
 - **intellect**: compute utilisation of INTELLECT-1 within the USA (arXiv:2412.01152).
 - **costs**: the textbook's costs of an all-reduce of 100 MB on 8 nodes, 10 Gbit/s and 50 us
   (Thakur, Rabenseifner, Gropp 2005), and of servers.
@@ -32,6 +34,8 @@ from simbench.cluster.jitters.constant import Constant
 from simbench.cluster.machines.fixed import Fixed
 from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.models.quadratic import Quadratic
+from simbench.learning.pricing import Pricing
+from simbench.learning.pricings.known import Known
 from simbench.learning.task import Task
 from simbench.network.collective import AllReduce, seconds
 from simbench.network.collectives.all_reduce.binomial import Binomial
@@ -189,11 +193,17 @@ def planned_ns(
     step_ns: int,
     entries: int,
     bandwidth_bps: int,
+    priced_as: Pricing | None = None,
 ) -> int:
     """Return the virtual time of one period: its steps, and the averaging after the last."""
     scenario = Scenario(
         name="published",
-        task=Task(model=Quadratic(dimension=entries), data=Gaussian(), batch_size=1),
+        task=Task(
+            model=Quadratic(dimension=entries),
+            data=Gaussian(),
+            batch_size=1,
+            priced_as=priced_as,
+        ),
         cluster=Cluster(nodes=nodes, machine=Fixed(step_time=step_ns, jitter=Constant())),
         network=Star(bandwidth=bandwidth_bps, latency=0),
         strategies={"only": strategy},
@@ -216,9 +226,10 @@ def slowmo_iteration_ms(period: int) -> float:
 
     Without overlap: nothing of what is sent is hidden in the published numbers of these two.
     """
-    step_ns, entries, slowed_by = 271 * 10**6, 25_557, 1000
+    step_ns, entries = 271 * 10**6, ENTRIES
+    resnet = Known(name="resnet-50", precision="fp32")
     strategy = Averaging(period=period)
-    return planned_ns(strategy, 32, step_ns, entries, 10**10 // slowed_by) / period / 1e6
+    return planned_ns(strategy, 32, step_ns, entries, 10**10, resnet) / period / 1e6
 
 
 def intellect_utilisation() -> float:

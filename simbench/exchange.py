@@ -138,7 +138,7 @@ class Exchange:
         if self._compression is None:
             return payload
         decode = _made(Decode, self._compression, self._layout)
-        return self._node.apply(decode, payload, num_bytes=self._layout.vector_bytes)
+        return self._node.apply(decode, payload, num_entries=self._layout.length)
 
     def mean(self, payloads: Sequence[Value], since: Value | None = None) -> Value:
         """Return the mean of what ``payloads`` stand for; ``since`` as who sent them had it."""
@@ -181,7 +181,8 @@ class Exchange:
             num_bytes = yield node.observe(count)
         encode = _made(Encode, compression, layout)
         inputs = (given,) if memory.before is None else (given, memory.before)
-        payload = node.apply(encode, *inputs, arguments=turn, num_bytes=num_bytes)
+        charged = node.payload_bytes(num_bytes)
+        payload = node.apply(encode, *inputs, arguments=turn, num_bytes=charged)
         self._keep(memory, given, self.decode(payload), payload)
         return payload
 
@@ -202,13 +203,14 @@ class Exchange:
         for number, num_bytes in enumerate(compression.part_bytes(layout)):
             part = _made(Part, compression, layout, number)
             inputs = given, *means, *before
-            own.append(node.apply(part, *inputs, arguments=turn, num_bytes=num_bytes))
+            charged = node.payload_bytes(num_bytes)
+            own.append(node.apply(part, *inputs, arguments=turn, num_bytes=charged))
             means.append((yield node.all_reduce(own[-1], tag, among)))
         join = functools.partial(
             node.apply,
             _made(Join, compression, layout, len(means)),
             arguments=turn,
-            num_bytes=layout.vector_bytes,
+            num_entries=layout.length,
         )
         self._keep(memory, given, join(*means[:-1], own[-1]), means[-1])
         return join(*means)

@@ -119,10 +119,18 @@ class Node:
         """Return the ``num_samples`` of a worker, which all know who know how data are shared."""
         return self._training.shard_samples(worker)
 
-    @property
-    def entry_bytes(self) -> int:
-        """Bytes of one entry of a vector: a number in the task's type."""
-        return self._training.entry_bytes
+    # -- what a message is charged
+
+    def vector_bytes(self, num_entries: int) -> int:
+        """Return the bytes of a vector of ``num_entries``, in proportion to the whole model's.
+
+        Those are in the task's type, or of the model that it is ``priced_as``.
+        """
+        return self._training.charge.between(0, num_entries)
+
+    def payload_bytes(self, num_bytes: int) -> int:
+        """Return the bytes of a payload that takes ``num_bytes`` for what is trained."""
+        return self._training.charge.payload(num_bytes)
 
     # -- what time it is, and what takes how long
 
@@ -529,17 +537,24 @@ class Node:
         *inputs: Value,
         arguments: tuple[int, ...] = (),
         num_bytes: int | None = None,
+        num_entries: int | None = None,
     ) -> Value:
         """Return what a pure operation makes of ``inputs``; it costs no virtual time.
+
+        By default the result is as long as the first input.
 
         Args:
             operation: of the math plane; ``execution.operation.PureOperation`` is a base for them.
             inputs: tensors that it is called with.
             arguments: whole numbers that it is called with after them, such as a rank and a step.
-            num_bytes: size of the result, which a message is charged; by default the first input's.
+            num_bytes: what a message is charged for the result, if that is no vector.
+            num_entries: length of the result, if that is a vector.
         """
         recipes = [self._own(value) for value in inputs]
-        return self.hold(self._training.apply(operation, recipes, arguments, num_bytes, self.rank))
+        result = self._training.apply(
+            operation, recipes, arguments, num_bytes, self.rank, num_entries
+        )
+        return self.hold(result)
 
     def apply_to_several(
         self,

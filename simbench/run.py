@@ -20,6 +20,7 @@ from simbench.execution.executor import Executor
 from simbench.execution.memo import Memo
 from simbench.execution.memory import peak_resident_bytes
 from simbench.records import TABLES, Evaluation, RunFolder, arrow
+from simbench.report.pricing import in_words
 from simbench.scenario import Scenario
 from simbench.scenario_file import dump
 from simbench.search import candidates, choose
@@ -66,7 +67,7 @@ def run(
         progress: called after each evaluation.
     """
     begun_s, run_id = time.perf_counter(), scenario.run_id
-    before = executor.operations_run.copy()
+    before, calls_before = executor.operations_run.copy(), executor.calls_run.copy()
     tasks = [*candidates(scenario)]
     num_runs = len(tasks) + len(scenario.points) * len(scenario.strategies) * len(scenario.seeds)
     runs_done, clock_s = 0, 0.0
@@ -105,6 +106,7 @@ def run(
         **_facts(scenario.points[0].scenario),
         **(_sweep(scenario) if scenario.sweep else {}),
         **({"tuning": found.summary} if scenario.tune else {}),
+        **_arithmetic(scenario),
         "runs": runs,
     }
     if scenario.group is not None:
@@ -128,10 +130,14 @@ def run(
             "actors": executor.peak_memory_bytes,
         },
         "operations": {
-            "run": dict(sorted((executor.operations_run - before).items())),
-            "known": dict(sorted(known.items())),
+            "run": _sorted(executor.operations_run - before),
+            "known": _sorted(known),
+            # In how many calls the operations ran, where that may be fewer.
+            **({"calls": _sorted(executor.calls_run - calls_before)} if scenario.vectorise else {}),
         },
     }
+    if pricing := scenario.points[0].scenario.task.pricing_facts:
+        provenance["priced_as"] = in_words(pricing)
     rows = {name: pa.concat_tables(tables).combine_chunks() for name, tables in columns.items()}
     rows["tuning"] = arrow("tuning", found.rows, {})
     packing = Packing()
@@ -146,7 +152,23 @@ def _facts(scenario: Scenario) -> dict[str, Any]:
         "samples_per_step": scenario.task.samples_per_step,
         "target_loss": scenario.stop.loss,
         "budget_ns": scenario.stop.virtual_time,
+        **({"priced_as": facts} if (facts := scenario.task.pricing_facts) else {}),
     }
+
+
+def _sorted(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items()))
+
+
+def _arithmetic(scenario: Scenario) -> dict[str, Any]:
+    """Return what gives other last bits than a plain run has; nothing for such a run."""
+    told = {
+        "vectorised": scenario.vectorise,
+        "compiled": any(point.scenario.task.compile for point in scenario.points),
+        "not_deterministic": not scenario.deterministic,
+    }
+    found = [name for name, holds in told.items() if holds]
+    return {"arithmetic": found} if found else {}
 
 
 def _sweep(scenario: Scenario) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from simbench.learning.dataset import Dataset
 from simbench.learning.fault import Fault
 from simbench.learning.model import Model
 from simbench.learning.optimizer import Optimizer
+from simbench.learning.pricing import Pricing
 from simbench.learning.schedule import Schedule
 from simbench.learning.sharding import Sharding
 from simbench.learning.split_gradient import Partition
@@ -77,6 +78,7 @@ CHOICES: dict[str, tuple[str, type[Spec]]] = {
     "task.optimizer": ("simbench.learning.optimizers", Optimizer),
     "task.gradient": ("simbench.learning.transforms", Transform),
     "task.optimizer.schedule": ("simbench.learning.schedules", Schedule),
+    "task.priced_as": ("simbench.learning.pricings", Pricing),
     "cluster.machine": ("simbench.cluster.machines", Machine),
     "cluster.machine.jitter": ("simbench.cluster.jitters", Jitter),
     "cluster.stragglers": ("simbench.cluster.stragglers", Straggler),
@@ -143,6 +145,10 @@ class Scenario(Spec):
     updates; evaluation costs no virtual time."""
     stop: Stop
     """When a run ends."""
+    vectorise: bool = False
+    """Whether operations that are ready together run as one call: other last bits."""
+    deterministic: bool = True
+    """Whether a GPU gives the same bits each time; some of its faster algorithms don't."""
     seeds: tuple[NonNegativeInt, ...] = Field(default=(0, 1), min_length=1)
     """Each strategy runs once with each."""
     sweep: Annotated[tuple[Axis, ...], SkipValidation, WithJsonSchema(JSON_SCHEMA)] = Field(
@@ -260,6 +266,11 @@ class Scenario(Spec):
                         f"node {place} doesn't exist: {self.cluster.nodes} nodes have the ranks "
                         f"0 to {self.cluster.nodes - 1}",
                     )
+        if self.vectorise:
+            try:
+                self.task.check_vectorised()
+            except ValueError as error:
+                raise misfit(("vectorise",), str(error)) from None
         self._check_data()
         self._check_network()
         self._check_conditions()
@@ -271,6 +282,10 @@ class Scenario(Spec):
         """Refuse to split what can't be split."""
         if self.parallel is None:
             return
+        if self.task.priced_as:
+            raise misfit(
+                ("parallel",), "can't be combined with task.priced_as: the trained model is split"
+            )
         for key in ("privacy", "mixed_precision"):
             if getattr(self.task, key) is not None:
                 raise misfit(("parallel",), f"can't split a gradient with task.{key}")
@@ -318,9 +333,10 @@ class Scenario(Spec):
         each = f"{show_size(task.vector_bytes)} each"
         if self.parallel is not None:
             each = f"what a device has of {each}"
+        whose = f" {task.priced_as.model.name}" if task.priced_as else ""
         return (
-            f"training takes {show_size(needed_bytes)} of memory ({join(vectors)}, {each}, and "
-            f"{kept}activations on top, which aren't counted); there are "
+            f"training{whose} takes {show_size(needed_bytes)} of memory ({join(vectors)}, {each}, "
+            f"and {kept}activations on top, which aren't counted); there are "
             f"{show_size(memory_bytes)}, which is {show_size(missing_bytes)} too little"
         )
 
@@ -399,6 +415,10 @@ class Scenario(Spec):
         for axis in self.sweep:
             if axis.name in columns:
                 raise misfit(("sweep", axis.name), "tables have a column of this name already")
+            # One executor computes all points.
+            for key in ("vectorise", "deterministic"):
+                if key in axis.keys:
+                    raise misfit(("sweep", axis.name), f"{key} holds for all points")
 
     def _check_tune(self) -> None:
         """Refuse a search whose seed or network is compared, or which can't be made."""
@@ -449,6 +469,9 @@ class Scenario(Spec):
         tree: dict[str, Any] = write(self)
         for key in ("parallel", "conditions", "faults"):
             if not getattr(self, key):
+                tree.pop(key, None)
+        for key in ("vectorise", "deterministic"):
+            if getattr(self, key) == type(self).model_fields[key].default:
                 tree.pop(key, None)
         # Few strategies read it.
         if self.all_gather == RingAllGather():

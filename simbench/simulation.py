@@ -521,6 +521,7 @@ def simulation_on(
                 memo.put(recipe.key, seen)
         return seen
 
+    _check_executor(executor, scenario)
     return Simulation(
         scenario,
         strategy,
@@ -530,6 +531,18 @@ def simulation_on(
         observe=observe,
         notes_live=notes_live,
     )
+
+
+def _check_executor(executor: Executor, scenario: Scenario) -> None:
+    """Refuse who computes other bits than the scenario asks for."""
+    facts = executor.fingerprint
+    if scenario.vectorise != ("vectorised" in facts):
+        raise ValueError(
+            f"vectorise: {str(scenario.vectorise).lower()} in the scenario doesn't fit the "
+            f"executor: {executor.description}"
+        )
+    if scenario.deterministic and "deterministic" in facts:
+        raise ValueError("the executor may give other bits each time: set deterministic: false")
 
 
 def simulate(

@@ -42,6 +42,7 @@ from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.operations import Bench, Gradient, Initial, Step
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.optimizers.sgd import SGD
+from simbench.learning.pricing import Pricing
 from simbench.learning.schedule import Schedule
 from simbench.learning.sharding import Listing, Sharding
 from simbench.learning.split_gradient import Partition
@@ -477,6 +478,26 @@ def check_machine(machine: Machine) -> None:
     assert machine.memory_bytes is None or machine.memory_bytes > 0
     less = machine.model_copy(update={"memory": 10**6})
     assert less.memory_bytes == 10**6, "what a scenario says of memory counts"
+
+
+def check_pricing(pricing: Pricing) -> None:
+    """Check that it changes bytes, in proportion, and FLOPs, but nothing that is trained."""
+    model = pricing.model
+    assert min(model.num_parameters, model.flops, pricing.parameter_bytes) > 0
+    by_tokens = pricing.model_copy(update={"tokens_per_sample": None})
+    assert by_tokens.sample_flops(8) == (8 if model.unit == "token" else 1) * model.flops
+    if model.unit == "token":
+        pricing = pricing.model_copy(update={"tokens_per_sample": 3})
+        assert pricing.sample_flops(8) == pricing.sample_flops(None) == 3 * model.flops
+    strategy, stop = Averaging(), Stop(updates=3)
+    plain = small_scenario(strategy, stop=stop)
+    task = plain.task.model_copy(update={"priced_as": pricing})
+    own, priced = run(plain), run(small_scenario(strategy, stop=stop, task=task))
+    assert priced.summary["parameters_sha256"] == own.summary["parameters_sha256"]
+    ratio = model.num_parameters * pricing.parameter_bytes / plain.task.vector_bytes
+    for one, other in zip(own.messages, priced.messages, strict=True):
+        # Each piece of a ring's vector is rounded by itself.
+        assert abs(other.num_bytes - ratio * one.num_bytes) <= 8, "bytes must be in proportion"
 
 
 _MACHINE = Fixed(step_time=20 * MS, jitter=LogNormal(sigma=0.3))

@@ -151,6 +151,11 @@ def test_fault(fault):
     testing.check_fault(fault)
 
 
+@pytest.mark.parametrize("pricing", every("task.priced_as"))
+def test_pricing(pricing):
+    testing.check_pricing(pricing)
+
+
 @pytest.mark.parametrize("jitter", every("cluster.machine.jitter"))
 def test_jitter(jitter):
     testing.check_jitter(jitter)

@@ -81,7 +81,7 @@ def test_the_loss_of_the_next_batch_is_that_of_the_next_gradient_and_free(stage)
         for step in range(3):
             loss = node.loss_of_next_batch(x)
             assert loss.recipe.arguments == (node.rank, step)
-            assert loss.num_bytes == node.entry_bytes == 4
+            assert loss.num_bytes == node.vector_bytes(1) == 4
             gradient = yield node.compute_gradient(x)
             assert gradient.recipe.arguments == loss.recipe.arguments
 

@@ -202,7 +202,7 @@ WRONG = {
             "FILE:17: sedes: unknown key 'sedes'; did you mean 'seeds'? (known: "
             "name, task, cluster, "
             "network, all_reduce, all_gather, conditions, faults, strategies, evaluate_every, "
-            "stop, seeds, sweep, tune)"
+            "stop, vectorise, deterministic, seeds, sweep, tune)"
         ),
     ),
     "unknown kind": (

@@ -13,7 +13,7 @@ from simbench.cli._terminal import err, out
 
 if TYPE_CHECKING:
     from simbench.plan import StrategyPlan
-    from simbench.scenario import Scenario
+    from simbench.scenario import Point, Scenario
 
 
 def command(
@@ -69,8 +69,7 @@ def command(
         ]
     compared = [each for at in plans for seeds in at.values() for each in seeds]
     if as_json:
-        labels = [point.labels for point in points for _ in range(len(compared) // len(points))]
-        where = [{"point": each} if each else {} for each in labels]
+        where = [_where(point) for point in points for _ in range(len(compared) // len(points))]
         facts = [{**w, **_facts(each)} for w, each in zip(where, compared, strict=True)]
         terminal.print_json(facts + [{"search": True, **_facts(each)} for each in search])
     else:
@@ -78,7 +77,7 @@ def command(
         seeds = "1 seed" if over == 1 else f"mean of {over} seeds"
         out.print(f"{scenario.name}: the clock alone until the budget ends ({seeds})\n")
         for point, at in zip(points, plans, strict=True):
-            _print(point.name, at)
+            _print(point, at)
             if (group := point.scenario.group) is not None:
                 cluster, task = point.scenario.cluster, point.scenario.task
                 out.print(_of_devices(group_facts(group, cluster, task)))
@@ -92,6 +91,13 @@ def command(
         terminal.complain(f"{strategy} gets stuck: {waiting}")
     if stuck:
         raise typer.Exit(1)
+
+
+def _where(point: "Point") -> dict[str, Any]:
+    """Return where a plan is made, and what is charged there if that isn't what is trained."""
+    pricing = point.scenario.task.pricing_facts
+    labels = {"point": point.labels} if point.labels else {}
+    return labels | ({"priced_as": pricing} if pricing else {})
 
 
 def _facts(plan: "StrategyPlan") -> dict[str, Any]:
@@ -121,8 +127,10 @@ def _draw(file: Path, scenario: "Scenario", plans: dict[str, "StrategyPlan"]) ->
     file.write_bytes(picture(lambda: draw_map(panels, positions, workers), file.suffix[1:]))
 
 
-def _print(point: str, plans: dict[str, list["StrategyPlan"]]) -> None:
+def _print(point: "Point", plans: dict[str, list["StrategyPlan"]]) -> None:
     """Print one row per strategy, narrow enough for 80 columns, below the name of the point."""
+    from simbench.report.pricing import in_words
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("strategy", overflow="fold")
     down = any(each.down_share for seeds in plans.values() for each in seeds)
@@ -148,8 +156,10 @@ def _print(point: str, plans: dict[str, list["StrategyPlan"]]) -> None:
             f"{mean('mean_staleness_updates'):.2f}",
             f"{mean('gradients'):,.0f}",
         )
-    if point:
-        out.print(f"{point}:")
+    if point.name:
+        out.print(f"{point.name}:")
+    if pricing := point.scenario.task.pricing_facts:
+        out.print(f"{in_words(pricing)}\n")
     out.print(table, soft_wrap=False)
     out.print()
 

@@ -38,8 +38,13 @@ def command(
     sets: terminal.Sets = None,
     seed: terminal.Seeds = None,
     executor: Annotated[
-        ExecutorKind, typer.Option(help="Ray actors, or processes of this machine.")
-    ] = ExecutorKind.ray,
+        ExecutorKind | None,
+        typer.Option(
+            help="Ray actors, or processes of this machine; "
+            "with vectorise: true this very process.",
+            show_default="ray, unless the scenario says vectorise",
+        ),
+    ] = None,
     nodes_per_actor: terminal.NodesPerActor = None,
     address: Annotated[
         str | None,
@@ -71,8 +76,11 @@ def command(
     from simbench.run import run_folder
 
     scenario = terminal.read_scenario(scenario_file, sets, seed)
-    if executor is ExecutorKind.local and (address or nodes_per_actor):
+    local = executor is ExecutorKind.local
+    if (local or scenario.vectorise) and (address or nodes_per_actor):
         raise terminal.RequestError("--address and --nodes-per-actor are for --executor ray")
+    if scenario.vectorise and executor is ExecutorKind.ray:
+        raise terminal.RequestError("vectorise: true computes in this process, not on Ray actors")
     keeping = {
         "keep_every_s": terminal.quantity("--keep-every", keep_every, TIME_NS) / 1e9,
         "limit_bytes": terminal.quantity("--cache-limit", cache_limit, SIZE_BYTES),
@@ -86,7 +94,7 @@ def command(
         with (
             _told_how_to_go_on("" if no_cache else keep_every),
             closing(Memo(None)) if no_cache else terminal.opened_memo(cache, **keeping) as memo,
-            _started(executor, scenario, nodes_per_actor, address) as started,
+            _started(scenario, nodes_per_actor, address, local=local) as started,
         ):
             startup_s = time.perf_counter() - begun_s
             _announce(scenario, started, memo, startup_s)
@@ -115,11 +123,15 @@ def _told_how_to_go_on(keep_every: str) -> Iterator[None]:
 
 @contextmanager
 def _started(
-    kind: ExecutorKind, scenario: "Scenario", nodes_per_actor: int | None, address: str | None
+    scenario: "Scenario", nodes_per_actor: int | None, address: str | None, *, local: bool
 ) -> Iterator["Executor"]:
     executor: Executor
     nodes = max(point.scenario.num_devices for point in scenario.points)
-    if kind is ExecutorKind.local:
+    if scenario.vectorise:
+        from simbench.execution.vectorised import VectorisedExecutor
+
+        executor = VectorisedExecutor(deterministic=scenario.deterministic)
+    elif local:
         from simbench.execution.processes import ProcessExecutor
 
         executor = ProcessExecutor(nodes)
@@ -128,7 +140,9 @@ def _started(
 
         terminal.say("starting Ray actors ..." if address is None else f"joining {address} ...")
         try:
-            executor = RayExecutor(nodes, nodes_per_actor, address)
+            executor = RayExecutor(
+                nodes, nodes_per_actor, address, deterministic=scenario.deterministic
+            )
         except (ConnectionError, ValueError) as error:  # no cluster, or one of unlike machines
             raise terminal.RequestError(str(error)) from None
     try:

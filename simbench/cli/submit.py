@@ -32,6 +32,10 @@ def command(
     from simbench.ray_cluster.submit import submit
 
     scenario = terminal.read_scenario(scenario_file, sets, seed)
+    if scenario.vectorise:
+        raise terminal.RequestError(
+            "vectorise: true computes in one process: simbench run it where the GPU is"
+        )
     # The job runs elsewhere: a relative folder would be one of the cluster's own.
     place = storage if "://" in storage else str(Path(storage).resolve())
 

@@ -107,6 +107,11 @@ class ActorExecutor:
         """The most memory that each actor has had resident."""
         return self._call_all("peak_memory_bytes")
 
+    @property
+    def calls_run(self) -> Counter[str]:
+        """Each operation is a call of its own."""
+        return self.operations_run
+
     def start(self, recipe: Recipe) -> Future[Any]:
         """Have ``recipe`` computed, and what it needs; the future brings its result here.
 

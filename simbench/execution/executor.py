@@ -45,6 +45,11 @@ class Executor(Protocol):
         """The most memory that each process beside this one has had resident."""
         ...
 
+    @property
+    def calls_run(self) -> Counter[str]:
+        """In how many calls they were computed: fewer where one call computes several."""
+        ...
+
     def start(self, recipe: Recipe) -> Future[Any]:
         """Begin to compute ``recipe`` and all that it needs; the future brings its result."""
         ...

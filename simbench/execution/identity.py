@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -74,6 +75,17 @@ def fingerprint(device: str) -> dict[str, str]:
         "numpy": np.__version__,
         "settings": ",".join(f"{name}={settings[name]}" for name in sorted(settings)),
     }
+
+
+@functools.cache
+def compiler() -> str:
+    """Return the C++ compiler that ``torch.compile`` has at hand, by its own name and version."""
+    command = [os.environ.get("CXX", "g++"), "--version"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:
+        return "none"
+    return done.stdout.partition("\n")[0]
 
 
 def _processor() -> str:

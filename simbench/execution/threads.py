@@ -69,6 +69,11 @@ class ThreadExecutor:
         """There is no process beside this one."""
         return []
 
+    @property
+    def calls_run(self) -> Counter[str]:
+        """Each operation is a call of its own."""
+        return self.operations_run
+
     def start(self, recipe: Recipe) -> Future[Any]:
         """Queue ``recipe`` and what it needs."""
         with self._changed:

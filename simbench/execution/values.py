@@ -53,7 +53,8 @@ PENDING: Final = _Pending()
 class Recipe:
     """One operation on given inputs; ``result`` is ``PENDING`` until an executor sets it.
 
-    ``home`` is the rank that asked first. It says where to compute, and is no part of the key.
+    ``home`` is the rank that asked first. It says where to compute, and is no part of the key, as
+    ``num_bytes``, which a message of it is charged, and ``num_entries``, how long a vector is, are.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Recipe:
         "inputs",
         "key",
         "num_bytes",
+        "num_entries",
         "operation",
         "passed_over",
         "result",
@@ -76,12 +78,14 @@ class Recipe:
         key: bytes,
         num_bytes: int,
         home: int,
+        num_entries: int = 0,
     ) -> None:
         self.operation = operation
         self.inputs = inputs
         self.arguments = arguments
         self.key = key
         self.num_bytes = num_bytes
+        self.num_entries = num_entries
         self.home = home
         self.result: Any = PENDING
         # Set where a known loss made it needless to compute this; it may be needed later.
@@ -115,10 +119,11 @@ class Unfolding(Recipe):
         num_bytes: int,
         home: int,
         unfold: Callable[[], Sequence[Recipe]],
+        num_entries: int = 0,
     ) -> None:
         self._given = given
         self._unfold: Callable[[], Sequence[Recipe]] | None = unfold
-        super().__init__(operation, (), arguments, key, num_bytes, home)
+        super().__init__(operation, (), arguments, key, num_bytes, home, num_entries)
         self._unfolded: tuple[Recipe, ...] | None = None
 
     @property
@@ -161,8 +166,13 @@ class Value:
 
     @property
     def num_bytes(self) -> int:
-        """Size of the result."""
+        """Size of the result, as a message of it is charged."""
         return self.recipe.num_bytes
+
+    @property
+    def num_entries(self) -> int:
+        """How many entries a vector has; 0 if it is something else."""
+        return self.recipe.num_entries
 
     def __repr__(self) -> str:
         name = self.recipe.operation.name
@@ -184,12 +194,13 @@ class Graph:
         *,
         num_bytes: int = 0,
         home: int = 0,
+        num_entries: int = 0,
     ) -> Recipe:
         """Return the recipe of ``operation(*inputs, *arguments)``, the same one each time."""
         key = _key(operation, inputs, arguments)
         found = self._recipes.get(key)
         if found is None:
-            found = Recipe(operation, tuple(inputs), arguments, key, num_bytes, home)
+            found = Recipe(operation, tuple(inputs), arguments, key, num_bytes, home, num_entries)
             self._recipes[key] = found
         return found
 
@@ -202,6 +213,7 @@ class Graph:
         *,
         num_bytes: int = 0,
         home: int = 0,
+        num_entries: int = 0,
     ) -> Recipe:
         """Return the recipe of ``operation(*unfold(), *arguments)``, which rests on ``given``.
 
@@ -211,7 +223,9 @@ class Graph:
         key = _key(operation, given, arguments)
         found = self._recipes.get(key)
         if found is None:
-            found = Unfolding(operation, tuple(given), arguments, key, num_bytes, home, unfold)
+            found = Unfolding(
+                operation, tuple(given), arguments, key, num_bytes, home, unfold, num_entries
+            )
             self._recipes[key] = found
         return found
 

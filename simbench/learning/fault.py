@@ -58,6 +58,11 @@ class FaultyNodes:
                 gradient = kept[0].recipe
             if operation is not None:
                 gradient = self._graph.recipe(
-                    operation, (gradient,), (rank, step), num_bytes=gradient.num_bytes, home=rank
+                    operation,
+                    (gradient,),
+                    (rank, step),
+                    num_bytes=gradient.num_bytes,
+                    num_entries=gradient.num_entries,
+                    home=rank,
                 )
         return gradient

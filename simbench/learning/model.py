@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -149,8 +149,12 @@ def accuracy(logits: Tensor, targets: Tensor) -> Tensor:
     return ((_likeliest(logits) == targets) & counted).sum() / counted.sum()
 
 
+_is_mapped: Any = torch._C._functorch.is_functorch_wrapped_tensor  # noqa: SLF001
+"""Whether a tensor stands for one of several, each of which is done the same with."""
+
+
 def _likeliest(logits: Tensor) -> Tensor:
-    if logits.is_cpu and logits.dtype in (torch.float32, torch.float64):
+    if logits.is_cpu and logits.dtype in (torch.float32, torch.float64) and not _is_mapped(logits):
         # NumPy's takes a fifteenth of the time of torch's: a fifth of an evaluation.
         return torch.from_numpy(logits.detach().numpy().argmax(-1))
     return logits.argmax(-1)

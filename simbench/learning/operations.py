@@ -8,13 +8,14 @@ import functools
 import hashlib
 import json
 import threading
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from simbench.execution.identity import source_hash
+from simbench.execution.identity import compiler, source_hash
 from simbench.execution.operation import PureOperation
 from simbench.learning.checkpointing import checkpoint_blocks
 from simbench.learning.model import Batch, Model
@@ -22,6 +23,7 @@ from simbench.learning.operations_step import OptimizerState, step_front
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.privacy import private_gradient
 from simbench.learning.task import Task
+from simbench.learning.together import ModelLoss, evaluations, gradients, losses, scalars, steps
 from simbench.learning.vectors import flatten, gradient_of, load
 from simbench.seeds import generator
 from simbench.spec import Spec, dump_by_contents
@@ -48,6 +50,7 @@ class Bench:
             "dtype": self.task.dtype,
             "source": source_hash(Bench, *map(type, specs), *classes, *code),
             "fingerprint": self.fingerprint,
+            **({"compiler": compiler()} if self.task.compile else {}),
             **more,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -61,8 +64,15 @@ class Bench:
 
     def batch(self, rank: int, step: int) -> Batch:
         """Return node ``rank``'s batch number ``step``, placed."""
+        return self.place(self._drawn(rank, step))
+
+    def batches(self, numbers: Sequence[tuple[int, int]]) -> Batch:
+        """Return the batches of several (rank, step), stacked, and placed in one go."""
+        return self.place(stacked([self._drawn(rank, step) for rank, step in numbers]))
+
+    def _drawn(self, rank: int, step: int) -> Batch:
         draw = generator(self.seed, "batch", rank, step)
-        return self.place(self.task.batch(draw, rank, self.shares))
+        return self.task.batch(draw, rank, self.shares)
 
     def shard_samples(self, rank: int) -> int:
         """Return how many samples node ``rank`` has of its own; 1 each where data never end."""
@@ -110,9 +120,30 @@ class Bench:
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Return the mean loss to train by, in the precision that the task asks for."""
         if self.task.mixed_precision is None:
-            return self.task.model.loss(module, batch)
+            return self.whole_loss(module, batch)
         with torch.autocast(self.device, torch.bfloat16):
-            return self.task.model.loss(module, batch)
+            return self.whole_loss(module, batch)
+
+    def whole_loss(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Return the mean loss in the precision of the parameters."""
+        model = self.task.model
+        return (_compiled(model) if self.task.compile else model.loss)(module, batch)
+
+
+@functools.cache
+def _compiled(model: Model) -> ModelLoss:
+    """Return the model's loss as torch compiles it.
+
+    All of it or nothing, and for each shape of a batch by itself: else the bits would depend on
+    which shapes came before.
+    """
+    loss: ModelLoss = torch.compile(model.loss, fullgraph=True, dynamic=False)
+    return loss
+
+
+def stacked(batches: Sequence[Batch]) -> Batch:
+    """Return batches of one shape with a new first axis, which counts them."""
+    return tuple(torch.stack(each) for each in zip(*batches, strict=True))
 
 
 class _Own(threading.local):
@@ -183,6 +214,26 @@ class Gradient:
             total += gradient_of(self.bench.loss(module, micro_batch), own)
         return total / task.accumulate
 
+    def alike(self, parameters: Tensor, rank: int, step: int) -> Hashable:
+        """Return what all share: nothing else than the task."""
+        return ()
+
+    def together(self, calls: Sequence[tuple[Tensor, int, int]]) -> list[Tensor]:
+        """Return the gradients of several nodes."""
+        task = self.bench.task
+        vectors, numbers = [call[0] for call in calls], [call[1:] for call in calls]
+        module, _ = self.bench.module_with(vectors[0])
+        micro_batches = zip(
+            *(torch.split(each, task.batch_size, dim=1) for each in self.bench.batches(numbers)),
+            strict=True,
+        )
+        total = functools.reduce(
+            torch.add,
+            (gradients(self.bench.loss, module, vectors, each) for each in micro_batches),
+        )
+        # Copies, since a view would keep all of them alive.
+        return [each / task.accumulate for each in total]
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -199,7 +250,20 @@ class Loss:
     def __call__(self, parameters: Tensor, rank: int, step: int) -> Tensor:
         module, _ = self.bench.module_with(parameters)
         with torch.no_grad():
-            return self.bench.task.model.loss(module, self.bench.batch(rank, step))
+            return self.bench.whole_loss(module, self.bench.batch(rank, step))
+
+    def alike(self, parameters: Tensor, rank: int, step: int) -> Hashable:
+        """Return what all share: nothing else than the task."""
+        return ()
+
+    def together(self, calls: Sequence[tuple[Tensor, int, int]]) -> list[Tensor]:
+        """Return the losses of several nodes."""
+        vectors = [call[0] for call in calls]
+        module, _ = self.bench.module_with(vectors[0])
+        batches = self.bench.batches([call[1:] for call in calls])
+        with torch.no_grad():
+            told = losses(self.bench.whole_loss, module, vectors, batches)
+        return [each.clone() for each in told]
 
 
 @dataclass(frozen=True)
@@ -243,6 +307,17 @@ class Step:
         )
         stepped, own = self._step(parameters, front.state, front.gradient, front.learning_rate)
         return stepped, own | front.memory
+
+    def alike(self, parameters: Tensor, state: OptimizerState, gradient: Tensor) -> Hashable:
+        """Return how far the optimiser is; None if a step isn't made entry by entry."""
+        whole = any(each.needs_whole or each.draws for each in self.optimizer.transforms)
+        return scalars(state) if self.optimizer.is_entrywise and not whole else None
+
+    def together(
+        self, calls: Sequence[tuple[Tensor, OptimizerState, Tensor]]
+    ) -> list[tuple[Tensor, OptimizerState]]:
+        """Return the steps of several nodes."""
+        return steps(self, calls)
 
     def _step(
         self,
@@ -401,6 +476,23 @@ class EvaluatePart:
         with torch.no_grad():
             loss, accuracy = self.bench.task.model.evaluate(module, self.bench.place(batch))
         return float(loss), len(batch[0]), None if accuracy is None else float(accuracy)
+
+    def alike(self, parameters: Tensor, part: int) -> Hashable:
+        """Return the shape of the part: one may be shorter."""
+        return tuple(each.shape for each in self._parts()[part])
+
+    def together(
+        self, calls: Sequence[tuple[Tensor, int]]
+    ) -> list[tuple[float, int, float | None]]:
+        """Return the same of several parts."""
+        vectors, parts = [call[0] for call in calls], [self._parts()[call[1]] for call in calls]
+        module, _ = self.bench.module_with(vectors[0])
+        with torch.no_grad():
+            batches = self.bench.place(stacked(parts))
+            means, shares = evaluations(self.bench.task.model.evaluate, module, vectors, batches)
+        accuracies = [None] * len(calls) if shares is None else shares.tolist()
+        size = len(parts[0][0])
+        return [(mean, size, each) for mean, each in zip(means.tolist(), accuracies, strict=True)]
 
 
 @functools.lru_cache(maxsize=4)

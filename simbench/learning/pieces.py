@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from simbench.execution.values import Graph, Recipe
 from simbench.learning.operations import Cut, CutState, Paste
+from simbench.learning.pricing import Charge
 
 
 @dataclass
@@ -44,11 +45,11 @@ class Place(NamedTuple):
 
 
 class Pieces:
-    """Cuts and pastes the vectors of one run, whose entries have ``entry_bytes`` each."""
+    """Cuts and pastes the vectors of one run, of which ``charge`` tells the bytes."""
 
-    def __init__(self, graph: Graph, entry_bytes: int) -> None:
+    def __init__(self, graph: Graph, charge: Charge) -> None:
         self._graph = graph
-        self._entry_bytes = entry_bytes
+        self._charge = charge
         self._cut, self._cut_state, self._paste = Cut(), CutState(), Paste()
         # A recipe that is computed forgets its inputs, and no key may depend on when that was.
         self._places: weakref.WeakKeyDictionary[Recipe, Place] = weakref.WeakKeyDictionary()
@@ -60,8 +61,9 @@ class Pieces:
         A piece has as many entries as fit into ``piece_bytes``, and one if none fits. The first
         has what is left over.
         """
-        size = max(1, piece_bytes // self._entry_bytes)
-        length = vector.num_bytes // self._entry_bytes
+        assert vector.num_entries, f"{vector.operation.name} makes no vector"
+        size = max(1, self._charge.entries_within(piece_bytes))
+        length = vector.num_entries
         if size >= length:
             return [vector]
         edges = [0, *range(length % size or size, length + 1, size)]
@@ -71,7 +73,8 @@ class Pieces:
         """Return ``num_pieces`` pieces of ``vector``, as equal as can be, in its order."""
         if num_pieces == 1:
             return [vector]
-        length = vector.num_bytes // self._entry_bytes
+        assert vector.num_entries, f"{vector.operation.name} makes no vector"
+        length = vector.num_entries
         edges = [length * index // num_pieces for index in range(num_pieces + 1)]
         return [self.piece(vector, *ends, home) for ends in itertools.pairwise(edges)]
 
@@ -88,20 +91,25 @@ class Pieces:
 
     def paste(self, pieces: Sequence[Recipe], home: int) -> Recipe:
         """Return the recipe of ``pieces``, one behind the other."""
-        num_bytes = sum(piece.num_bytes for piece in pieces)
-        return self._graph.recipe(self._paste, pieces, num_bytes=num_bytes, home=home)
+        return self._graph.recipe(
+            self._paste,
+            pieces,
+            num_bytes=sum(piece.num_bytes for piece in pieces),
+            num_entries=sum(piece.num_entries for piece in pieces),
+            home=home,
+        )
 
     def whole(self, pieces: Sequence[Recipe]) -> Whole | None:
         """Return what ``pieces`` are all pieces of, in their order; None if there is none."""
-        whole, at, num_bytes = None, 0, 0
+        whole, at = None, 0
         for piece in pieces:
             place = self._places.get(piece)
             if place is None or place.begin != at:
                 return None
             if whole is not None and place.whole is not whole and place.whole != whole:
                 return None
-            whole, at, num_bytes = place.whole, place.end, num_bytes + piece.num_bytes
-        return whole if whole is None or num_bytes == _num_bytes(whole) else None
+            whole, at = place.whole, place.end
+        return whole if whole is None or at == _num_entries(whole) else None
 
     def note_sum(
         self, total: Recipe, terms: Sequence[Recipe], weights: Sequence[float] | None
@@ -128,9 +136,13 @@ class Pieces:
 
     def piece(self, vector: Recipe, begin: int, end: int, home: int) -> Recipe:
         """Return entries ``begin`` to ``end`` of ``vector``."""
-        num_bytes = (end - begin) * self._entry_bytes
         piece = self._graph.recipe(
-            self._cut, (vector,), (begin, end), num_bytes=num_bytes, home=home
+            self._cut,
+            (vector,),
+            (begin, end),
+            num_bytes=self._charge.between(begin, end),
+            num_entries=end - begin,
+            home=home,
         )
         self._places[piece] = Place(vector, begin, end)
         return piece
@@ -142,10 +154,10 @@ class Pieces:
         return piece
 
 
-def _num_bytes(whole: Whole) -> int:
+def _num_entries(whole: Whole) -> int:
     while isinstance(whole, Sum):
         whole = whole.terms[0]
-    return whole.num_bytes
+    return whole.num_entries
 
 
 _DEEPEST = 3

@@ -78,7 +78,7 @@ class SplitGradient:
         self._costs = link_costs(task, partition.chunks, partition.tensor)
         self._num_workers = bench.num_shards
         self._entry_bytes = task.torch_dtype.itemsize
-        self._vector_bytes = task.vector_bytes
+        self._vector_bytes, self._num_entries = task.vector_bytes, task.num_parameters
         self._microbatch_size = task.samples_per_step // partition.microbatches
         self._take, self._forward = TakePart(split), PartForward(split)
         self._backward = PartBackward(split)
@@ -94,6 +94,7 @@ class SplitGradient:
             functools.partial(self._gradients, parameters, rank, step),
             num_bytes=self._vector_bytes,
             home=rank,
+            num_entries=self._num_entries,
         )
 
     def _gradients(self, parameters: Recipe, rank: int, step: int) -> list[Recipe]:

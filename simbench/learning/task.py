@@ -3,11 +3,16 @@
 import functools
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import PositiveInt, model_validator
+from pydantic import (
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -20,8 +25,11 @@ from simbench.learning.model import Batch, Model
 from simbench.learning.models.gpt import GPT
 from simbench.learning.optimizer import Chain, Optimizer
 from simbench.learning.optimizers.sgd import SGD
+from simbench.learning.pricing import Charge, Pricing
 from simbench.learning.privacy import Privacy, mixes_samples
 from simbench.learning.sharding import Listing, Shard, Sharding, pick
+from simbench.learning.together import evaluations, gradients
+from simbench.learning.vectors import flatten, gradient_of
 from simbench.seeds import generator
 from simbench.spec import OneOf, Spec, misfit
 
@@ -51,6 +59,12 @@ class Task(Spec):
     """What a gradient is computed in, where torch's autocast deems it safe; weights stay."""
     checkpoint_activations: bool = False
     """Whether a backward pass computes the insides of the model's blocks again."""
+    priced_as: Annotated[Pricing, OneOf("simbench.learning.pricings", default="custom")] | None = (
+        None
+    )
+    """A larger model whose FLOPs, bytes and memory are charged; by default those of ``model``."""
+    compile: bool = False
+    """Whether torch compiles the loss, which takes a while, and gives other last bits."""
 
     @model_validator(mode="after")
     def _model_reads_the_data(self) -> "Task":
@@ -89,6 +103,9 @@ class Task(Spec):
                 ("checkpoint_activations",),
                 f"has no effect: model {self.model.kind} has no blocks to compute again",
             )
+        for key in ("privacy", "checkpoint_activations"):
+            if self.compile and getattr(self, key):
+                raise misfit(("compile",), f"can't be combined with {key}")
         if self.privacy is not None and self.checkpoint_activations:
             raise misfit(
                 ("checkpoint_activations",),
@@ -102,6 +119,47 @@ class Task(Spec):
                 "gradients of their own",
             )
         return self
+
+    @model_validator(mode="after")
+    def _stands_for_a_larger_model(self) -> "Task":
+        pricing = self.priced_as
+        if pricing is None:
+            return self
+        if pricing.model.num_parameters < self.num_parameters:
+            raise misfit(
+                ("priced_as",),
+                f"a small model stands for a large one: {pricing.model.name} has "
+                f"{pricing.model.num_parameters:,} parameters, and model {self.model.kind}, which "
+                f"is trained, has {self.num_parameters:,}",
+            )
+        try:
+            pricing.sample_flops(self._tokens_per_sample)
+        except ValueError as error:
+            raise misfit(("priced_as", "tokens_per_sample"), str(error)) from None
+        return self
+
+    @property
+    def _tokens_per_sample(self) -> int | None:
+        return None if self.model.num_tokens is None else self.model.length
+
+    @model_serializer(mode="wrap")
+    def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what isn't asked for."""
+        tree: dict[str, Any] = write(self)
+        if not self.compile:
+            tree.pop("compile", None)
+        return tree
+
+    def check_vectorised(self) -> None:
+        """Refuse what can't be done for several nodes in one call.
+
+        Raises:
+            ValueError: with what is in the way.
+        """
+        for key in ("privacy", "checkpoint_activations", "compile"):
+            if getattr(self, key):
+                raise ValueError(f"can't be combined with task.{key}")
+        _check_vectorised(self)
 
     @property
     def samples_per_step(self) -> int:
@@ -181,9 +239,17 @@ class Task(Spec):
         return tuple(tuple(parameter.shape) for parameter in _on_meta(self).parameters())
 
     @property
+    def charge(self) -> Charge:
+        """What vectors are charged: their own entries, or those of the model it is priced as."""
+        length, pricing = self.num_parameters, self.priced_as
+        if pricing is None:
+            return Charge(length, length, self.torch_dtype.itemsize)
+        return Charge(length, pricing.model.num_parameters, pricing.parameter_bytes)
+
+    @property
     def vector_bytes(self) -> int:
-        """Bytes of the parameters, and of a gradient."""
-        return self.num_parameters * self.torch_dtype.itemsize
+        """Bytes that the parameters are charged, and a gradient."""
+        return self.charge.between(0, self.num_parameters)
 
     @property
     def training_bytes(self) -> int:
@@ -201,8 +267,32 @@ class Task(Spec):
 
     @property
     def step_flops(self) -> int:
-        """FLOPs of one gradient, all micro-batches of it, as torch's own counter tells them."""
-        return self.accumulate * _count_flops(self)
+        """FLOPs that one gradient is charged, all micro-batches of it.
+
+        Those of the model itself are what torch's own counter tells.
+        """
+        # Counted in any case: that tells whether the model takes a batch.
+        counted = self.accumulate * _count_flops(self)
+        if self.priced_as is None:
+            return counted
+        return self.samples_per_step * self.priced_as.sample_flops(self._tokens_per_sample)
+
+    @property
+    def pricing_facts(self) -> dict[str, Any] | None:
+        """What is trained and what is charged, for records; None where those are the same."""
+        if self.priced_as is None:
+            return None
+        model = self.priced_as.model
+        return {
+            "trained": self.model.kind,
+            "trained_parameters": self.num_parameters,
+            "model": model.name,
+            "parameters": model.num_parameters,
+            "precision": self.priced_as.precision,
+            "flops": model.flops,
+            "unit": model.unit,
+            "source": model.source,
+        }
 
 
 @functools.cache
@@ -252,3 +342,28 @@ def _count_on(device: str, task: Task, module: nn.Module, batch: Batch) -> int:
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         task.model.loss(module, there).backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())
+
+
+@functools.cache
+def _check_vectorised(task: Task) -> None:
+    """Try it on one sample, with numbers: what is done without them tells too little."""
+    model = task.model
+    module = model.build().to(task.torch_dtype)
+    model.initialise(module, torch.Generator().manual_seed(0))
+    drawn = task.batch(generator(0, "vectorise", 0, 0), 0, (1,), 1)
+    batch = tuple(x.to(task.torch_dtype if x.is_floating_point() else None) for x in drawn)
+    expected = gradient_of(model.loss(module, batch), list(module.parameters()))
+    vectors = [flatten(module) for _ in range(2)]
+    batches = tuple(torch.stack([each, each]) for each in batch)
+    try:
+        with torch.no_grad():
+            evaluations(model.evaluate, module, vectors, batches)
+        both = gradients(model.loss, module, vectors, batches)
+        difference = (both - expected).abs().max()
+        found = "they come out otherwise" if difference > 1e-3 * expected.abs().max() else None
+    except (RuntimeError, NotImplementedError) as error:
+        found = str(error).partition("\n")[0]
+    if found is not None:
+        raise ValueError(
+            f"gradients of model {model.kind} can't be computed for several nodes at once: {found}"
+        )

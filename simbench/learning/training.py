@@ -39,9 +39,8 @@ class Training:
     ) -> None:
         """Make those of ``bench``; where there is a ``partition``, gradients are split so."""
         self.graph = graph
-        self.vector_bytes = bench.task.vector_bytes
+        self.charge = bench.task.charge
         self.layout = Layout(bench.task.shapes, bench.task.torch_dtype, bench.seed)
-        self.entry_bytes = bench.task.torch_dtype.itemsize
         self._num_workers = bench.num_shards
         self._initial = Initial(bench)
         self._fresh_state = FreshState()
@@ -60,7 +59,7 @@ class Training:
         self._evaluation = Evaluation(bench)
         self._items = (Item(0), Item(1))
         self._add = Mix((1.0, 1.0))
-        self._pieces = Pieces(graph, self.entry_bytes)
+        self._pieces = Pieces(graph, self.charge)
 
     def initial(self, home: int) -> tuple[Recipe, Recipe]:
         """Return the first parameters and the optimiser's state before any step."""
@@ -80,7 +79,8 @@ class Training:
         """Return the loss of node ``rank``'s batch number ``step``, one number."""
         if self._split is not None:
             return self._split.loss(parameters, rank, step)
-        return self.apply(self._loss, (parameters,), (rank, step), self.entry_bytes, rank)
+        num_bytes = self.layout.dtype.itemsize
+        return self.apply(self._loss, (parameters,), (rank, step), num_bytes, rank)
 
     def transformed(
         self, gradient: Recipe, parameters: Recipe, memory: Recipe | None, rank: int, step: int
@@ -210,15 +210,29 @@ class Training:
         arguments: tuple[int, ...],
         num_bytes: int | None,
         home: int,
+        num_entries: int | None = None,
     ) -> Recipe:
-        """Return what ``operation`` makes of ``inputs``, by default as long as the first."""
+        """Return what ``operation`` makes of ``inputs``, by default as long as the first.
+
+        It is a vector of ``num_entries``, or something else of ``num_bytes``.
+        """
         entrywise = isinstance(operation, PureOperation) and operation.is_entrywise
         if entrywise and (places := self._pieces.places(inputs)):
             wholes = [self._whole(place.whole, home) for place in places]
             result = self.apply(operation, wholes, arguments, None, home)
             return self._pieces.piece(result, *places[0][1:], home)
-        size = inputs[0].num_bytes if num_bytes is None else num_bytes
-        return self.graph.recipe(operation, inputs, arguments, num_bytes=size, home=home)
+        if num_entries is not None:
+            num_bytes = self.charge.between(0, num_entries)
+        elif num_bytes is None:
+            num_bytes, num_entries = inputs[0].num_bytes, inputs[0].num_entries
+        return self.graph.recipe(
+            operation,
+            inputs,
+            arguments,
+            num_bytes=num_bytes,
+            home=home,
+            num_entries=num_entries or 0,
+        )
 
     def apply_to_several(
         self,
@@ -267,11 +281,15 @@ class Training:
         return self._like(left, self._add, (left, right), left.home)
 
     def _like(self, model: Recipe, operation: Any, inputs: Sequence[Recipe], home: int) -> Recipe:
-        return self.graph.recipe(operation, inputs, num_bytes=model.num_bytes, home=home)
+        return self.graph.recipe(
+            operation, inputs, num_bytes=model.num_bytes, home=home, num_entries=model.num_entries
+        )
 
     def _vector(
         self, operation: Any, inputs: tuple[Recipe, ...], arguments: tuple[int, ...], home: int
     ) -> Recipe:
+        length = self.layout.length
+        num_bytes = self.charge.between(0, length)
         return self.graph.recipe(
-            operation, inputs, arguments, num_bytes=self.vector_bytes, home=home
+            operation, inputs, arguments, num_bytes=num_bytes, home=home, num_entries=length
         )

@@ -1,13 +1,11 @@
 """The actor on Ray: it may have a GPU, and Ray brings its news to the driver."""
 
-import os
 from collections.abc import Iterator
 
 import ray
-import torch
 
 from simbench.execution.actor import Actor
-from simbench.execution.identity import fingerprint
+from simbench.execution.device import prepare
 
 
 class NodeActor(Actor):
@@ -17,13 +15,10 @@ class NodeActor(Actor):
         here: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         super().__init__(here)
 
-    def describe(self) -> tuple[str, dict[str, str]]:
+    def describe(self, *, deterministic: bool) -> tuple[str, dict[str, str]]:
         """Return the device that this actor computes on, and what its bits depend on."""
         self.device = "cuda" if ray.get_gpu_ids() else "cpu"
-        if self.device == "cuda":
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS isn't
-            torch.use_deterministic_algorithms(mode=True)
-        return self.device, fingerprint(self.device)
+        return self.device, prepare(self.device, deterministic=deterministic)
 
     @ray.method(concurrency_group="news", num_returns="streaming")
     def stream_news(self) -> Iterator[bytes]:

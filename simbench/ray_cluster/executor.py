@@ -20,9 +20,16 @@ class RayExecutor(ActorExecutor):
     """Actors of Ray, each of which stands in for some nodes."""
 
     def __init__(
-        self, num_nodes: int, nodes_per_actor: int | None = None, address: str | None = None
+        self,
+        num_nodes: int,
+        nodes_per_actor: int | None = None,
+        address: str | None = None,
+        *,
+        deterministic: bool = True,
     ) -> None:
         """Join the cluster at ``address``, or start one on this machine, and start the actors.
+
+        They give the same bits each time, on GPUs unless ``deterministic`` is given up.
 
         Raises:
             ConnectionError: nothing answers at ``address``, or the cluster has no room.
@@ -45,14 +52,16 @@ class RayExecutor(ActorExecutor):
         remote: Any = ray.remote
         actor = remote(concurrency_groups={"news": 1})(NodeActor).options(**share)
         actors = [RayActor(actor.remote()) for _ in range(num_actors)]
-        described = self._describe(actors)
+        described = self._describe(actors, deterministic=deterministic)
         if any(each != described[0] for each in described):
             raise ValueError(f"the actors' machines differ, so their bits would: {described}")
         super().__init__(actors, nodes_per_actor, min(most, num_actors), *described[0])
 
-    def _describe(self, actors: list["RayActor"]) -> list[tuple[str, dict[str, str]]]:
+    def _describe(
+        self, actors: list["RayActor"], *, deterministic: bool
+    ) -> list[tuple[str, dict[str, str]]]:
         """Wait until all actors have started; return their devices and fingerprints."""
-        answers: Any = [each.actor.describe.remote() for each in actors]
+        answers: Any = [each.actor.describe.remote(deterministic=deterministic) for each in actors]
         _, missing = ray.wait(answers, num_returns=len(answers), timeout=_START_S)
         if missing:
             for actor in actors:

@@ -8,7 +8,9 @@ import math
 from collections.abc import Sequence
 
 from simbench.records import RunFolder
+from simbench.report.arithmetic import arithmetic
 from simbench.report.outcomes import Outcome, outcomes
+from simbench.report.pricing import pricing
 from simbench.report.quantities import digits, join, show_loss, show_share, show_time
 from simbench.report.reasons import factor, reason
 from simbench.report.shortfalls import failures, machines, stuck
@@ -25,6 +27,8 @@ def verdict(run: RunFolder) -> list[str]:
     return [
         *(_verdict(run) if run.point or not run.axes else sweep_verdict(run)),
         *tuning_verdict(run),
+        *filter(None, [pricing(run)]),
+        *arithmetic(run),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from simbench.records import RunFolder
 from simbench.report.nodes import servers
+from simbench.report.pricing import pricing
 from simbench.report.privacy import privacy
 from simbench.report.quantities import join
 
@@ -28,6 +29,10 @@ _DOWN = (
     "A node that has failed, was taken or hasn't joined yet. It computes nothing and begins anew "
     "what it was computing; transfers that are cut are sent again when both ends are up and there "
     "is a way."
+)
+_PRICED = (
+    "Losses are those of the model that was trained. How long a step takes that goes by FLOPs, "
+    "the bytes of what is sent, and the memory that a machine must have are those of the other."
 )
 _MEMBER = (
     "With a policy that isn't to wait, a worker whose failure was detected has left: nobody waits "
@@ -61,6 +66,8 @@ def meanings(run: RunFolder) -> dict[str, str]:
         words["Down"] = _DOWN
     if any("left" in entry for entry in run.summary["runs"]):
         words["Left, joined, restored"] = _MEMBER
+    if priced := pricing(run):
+        words["Priced as another model"] = f"{priced} {_PRICED}"
     spent = privacy(run)
     if spent is not None:
         words["Privacy"] = spent

@@ -185,7 +185,9 @@ class ParameterServer(CompressingStrategy):
                 state = node.step(state, exchange.concluded(mean), self.optimizer)
             else:
                 state = state.with_parameters(exchange.concluded(mean, since=state.parameters))
-            node.publish(state.parameters, progress=step, batches=len(pushes))
+            # Of several servers none knows how many the others took; they always take all.
+            batches = len(pushes) if len(node.servers) == 1 else None
+            node.publish(state.parameters, progress=step, batches=batches)
             for worker in node.workers:
                 node.send(worker, state.parameters, tag="model", version=step)
             yield from node.keep(step, state)

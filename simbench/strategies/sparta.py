@@ -41,15 +41,13 @@ class SPARTA(Strategy):
     def work(self, node: Node) -> Steps:
         """Step, then average what was drawn for this step."""
         done, state = node.resume(0, node.initial_state())
-        size = state.parameters.num_bytes // node.entry_bytes
+        size = state.parameters.num_entries
         count = max(1, round(self.share * size))
         for step in itertools.count(done + 1):
             state = node.step(state, (yield node.compute_gradient(state.parameters)))
             draw = int(node.shared_draw("sparta", step).integers(2**63))
             which = node.apply(Choose(), arguments=(size, count, draw), num_bytes=8 * count)
-            chosen = node.apply(
-                Select(), state.parameters, which, num_bytes=count * node.entry_bytes
-            )
+            chosen = node.apply(Select(), state.parameters, which, num_entries=count)
             mean = yield node.all_reduce(chosen)
             state = state.with_parameters(node.apply(Replace(), state.parameters, which, mean))
             node.publish(state.parameters, progress=step)

@@ -120,7 +120,7 @@ class StreamingDiLoCo(CompressingStrategy):
         self, node: Node, shared: Sequence[State], memories: Sequence[tuple[Any, ...]]
     ) -> list[Exchange]:
         """Return how each slice goes to the others, whose turns have numbers of their own."""
-        lengths = [each.parameters.num_bytes // node.entry_bytes for each in shared]
+        lengths = [each.parameters.num_entries for each in shared]
         return [
             Exchange(
                 node,
@@ -176,5 +176,4 @@ class StreamingDiLoCo(CompressingStrategy):
         return node.cut(vector, self._slice_bytes(node, vector))[::-1]
 
     def _slice_bytes(self, node: Node, vector: Value) -> int:
-        entries = vector.num_bytes // node.entry_bytes
-        return -(-entries // (self.fragments * self.slices)) * node.entry_bytes
+        return node.vector_bytes(-(-vector.num_entries // (self.fragments * self.slices)))

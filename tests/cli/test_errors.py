@@ -56,6 +56,18 @@ REQUESTS = {
         ["run", "tiny.yaml", "--executor", "local", "--nodes-per-actor", "2"],
         "--address and --nodes-per-actor are for --executor ray",
     ),
+    "actors for many nodes in one call": (
+        ["run", "tiny.yaml", "--set", "vectorise=true", "--executor", "ray"],
+        "vectorise: true computes in this process, not on Ray actors",
+    ),
+    "a job of many nodes in one call": (
+        ["submit", "tiny.yaml", "--set", "vectorise=true", "--address", "x", "--storage", "y"],
+        "vectorise: true computes in one process",
+    ),
+    "many nodes in one call, compiled": (
+        ["run", "tiny.yaml", "--set", "vectorise=true", "--set", "task.compile=true"],
+        "vectorise: can't be combined with task.compile",
+    ),
     "results that can't be written": (
         ["run", "tiny.yaml", "--executor", "local", "--results", "tiny.yaml/results"],
         "tiny.yaml/results: can't be written",

@@ -27,6 +27,19 @@ def test_a_whole_run_is_shown_and_not_computed_again(simbench, tiny, monkeypatch
     assert (again.code, again.out) == (0, first.out)
 
 
+def test_vectorise_computes_many_nodes_in_one_call_and_says_so(simbench, tiny, tmp_path):
+    said = simbench("run", tiny, "--set", "vectorise=true")
+
+    assert said.code == 0
+    assert "(vectorise: true)" in said.out
+    assert "in this process, up to 64 operations a call" in said.err
+    (folder,) = folders_of(tmp_path)
+    counts = json.loads((folder / "provenance.json").read_text())["operations"]
+    assert 0 < counts["calls"]["gradient"] < counts["run"]["gradient"] / 2
+    again = simbench("run", tiny, "--set", "vectorise=true", "--no-cache")
+    assert "is the same, bit for bit" in again.err
+
+
 def test_no_cache_computes_again_and_says_that_it_is_the_same(simbench, tiny, tmp_path):
     simbench("run", tiny, *LOCAL)
 

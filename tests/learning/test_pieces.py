@@ -35,7 +35,7 @@ def training(tasks, bench_for):
 
 def leaves(training, vectors):
     return [
-        training.graph.recipe(Given(vectors), (), (index,), num_bytes=4 * len(vector), home=index)
+        training.apply(Given(vectors), (), (index,), None, index, num_entries=len(vector))
         for index, vector in enumerate(vectors)
     ]
 

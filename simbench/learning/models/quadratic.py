@@ -1,5 +1,6 @@
 """A quadratic per node: the model on which theory speaks in closed forms."""
 
+import functools
 from typing import Literal
 
 import torch
@@ -53,8 +54,9 @@ class Quadratic(Model):
         """Return the mean loss over the samples: each names its node and carries its noise."""
         noise, rank = batch  # (B, dimension), (B,)
         (x,) = module.parameters()
-        curvature = x.new_tensor(self.curvature)[rank % len(self.curvature)]  # (B,)
-        optimum = x.new_tensor(self.optimum)[rank % len(self.optimum)]  # (B,)
+        by_node = functools.partial(torch.tensor, dtype=x.dtype, device=x.device)
+        curvature = by_node(self.curvature)[rank % len(self.curvature)]  # (B,)
+        optimum = by_node(self.optimum)[rank % len(self.optimum)]  # (B,)
         factor = torch.logspace(
             0, 1, self.dimension, base=self.condition, dtype=x.dtype, device=x.device
         )

@@ -1,0 +1,132 @@
+"""Steps of many nodes as one call against a loop over them, side by side, with the roofline.
+
+    python benchmarks/vectorised.py                       # on the GPU if there is one
+    python benchmarks/vectorised.py --peak "67 TFLOP/s"   # instead of measuring one
+
+Both sides compute the same gradients and optimiser steps of the same nodes, each from parameters of
+its own, through the executor that ``vectorise: true`` starts; the loop has each operation on its
+own. What is counted is node-steps per second: one gradient and one step of one node. The roofline
+is what the device could do if it did nothing but this work's multiplications, at the given peak or
+at the rate of one large matrix product that is measured here.
+"""
+
+import statistics
+import time
+from typing import Annotated
+
+import torch
+import typer
+
+from simbench.execution.values import Graph, Recipe
+from simbench.execution.vectorised import WIDEST, VectorisedExecutor
+from simbench.learning.models.gpt import GPT
+from simbench.learning.operations import Bench
+from simbench.learning.task import Task
+from simbench.learning.training import Training
+from simbench.units import COMPUTE_RATE_FLOPS, parse
+
+# 10 million parameters where there is a GPU, and what a processor can bear where there is none.
+_MODELS = {
+    "cuda": GPT(layers=8, width=320, heads=5, context=128),
+    "cpu": GPT(layers=2, width=64, heads=4, context=32),
+}
+
+
+def main(
+    device: Annotated[str, typer.Option()] = "cuda" if torch.cuda.is_available() else "cpu",
+    nodes: Annotated[int, typer.Option()] = 64,
+    steps: Annotated[int, typer.Option(help="Of each node in a round.")] = 2,
+    rounds: Annotated[int, typer.Option(help="Pairs of both sides, in turn.")] = 3,
+    batch_size: Annotated[int, typer.Option(help="Samples per node and step.")] = 4,
+    peak: Annotated[
+        str | None, typer.Option(metavar="RATE", help="Peak of the device, such as 67 TFLOP/s.")
+    ] = None,
+) -> None:
+    """Measure and print."""
+    task = Task(model=_MODELS[device], batch_size=batch_size)
+    name = torch.cuda.get_device_name() if device == "cuda" else "one core of this processor"
+    print(
+        f"{name}: {nodes} nodes, {task.model.kind} of {task.num_parameters / 1e6:.2f} M parameters "
+        f"in {task.dtype}, {batch_size} samples of {task.model.length} tokens a step, at most "
+        f"{WIDEST} operations a call"
+    )
+    rates: dict[str, list[float]] = {"one by one": [], "vectorised": []}
+    for number in range(rounds + 1):
+        for side, found in rates.items():
+            rate = node_steps_per_s(task, device, nodes, steps, one_by_one=side == "one by one")
+            if number:  # the first warms up
+                found.append(rate)
+    flops = task.step_flops
+    limit = parse(peak, COMPUTE_RATE_FLOPS) if peak else matrix_rate(device)
+    for side, found in rates.items():
+        rate = statistics.median(found)
+        print(
+            f"{side}: {rate:,.1f} node-steps/s ({min(found):,.1f} to {max(found):,.1f}), "
+            f"{rate * flops / 1e12:.3f} TFLOP/s, {rate * flops / limit:.1%} of the roofline"
+        )
+    ratios = [b / a for a, b in zip(*rates.values(), strict=True)]
+    print(f"vectorised / one by one: {statistics.median(ratios):.2f}")
+    print(
+        f"roofline: {limit / flops:,.1f} node-steps/s at {limit / 1e12:.3f} TFLOP/s "
+        f"({'as given' if peak else 'a measured matrix product'}), {flops / 1e9:.2f} GFLOP a step"
+    )
+
+
+def node_steps_per_s(task: Task, device: str, nodes: int, steps: int, *, one_by_one: bool) -> float:
+    """Return how many gradients and steps a second are computed; operations in one call or not."""
+    executor = VectorisedExecutor(device)
+    graph = Graph()
+    training = Training(graph, Bench(task, 0, nodes, device, ""), task.optimizer)
+    parameters, state = training.initial(0)
+    replicas: list[tuple[Recipe, Recipe]] = [(parameters, state)] * nodes
+    begun_s = 0.0
+    for step in range(steps + 1):
+        for rank, (x, kept) in enumerate(replicas):
+            gradient = training.gradient(x, rank, step)
+            replicas[rank] = training.step(x, kept, gradient, rank)
+            if one_by_one:
+                executor.start(replicas[rank][0]).result()
+        # The argument makes it another recipe each time.
+        last = graph.recipe(All(), [x for x, _ in replicas], (step,))
+        executor.start(last).result()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        if not step:  # from here on, each node has parameters of its own
+            begun_s = time.perf_counter()
+    taken_s = time.perf_counter() - begun_s
+    executor.close()
+    return nodes * steps / taken_s
+
+
+class All:
+    """Waits for all its inputs; counts them and its argument."""
+
+    name = identity = "all"
+    light = True
+
+    def __call__(self, *inputs: object) -> int:
+        """Return how many there are."""
+        return len(inputs)
+
+
+def matrix_rate(device: str) -> float:
+    """Return the FLOP/s of one large product of float32 matrices."""
+    size = 8192 if device == "cuda" else 1024
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    a = torch.randn(size, size, device=device)
+    taken = []
+    for _ in range(5):
+        if device == "cuda":
+            torch.cuda.synchronize()
+        begun_s = time.perf_counter()
+        a @ a
+        if device == "cuda":
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - begun_s)
+    torch.set_num_threads(threads)
+    return 2 * size**3 / min(taken)
+
+
+if __name__ == "__main__":
+    typer.run(main)

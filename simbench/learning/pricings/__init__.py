@@ -1,0 +1,1 @@
+"""Models to charge for, one way each; a new file here is a new ``task.priced_as.kind``."""
