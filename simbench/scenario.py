@@ -259,6 +259,12 @@ class Scenario(Spec):
             except ValidationError as error:
                 first = error.errors()[0]
                 raise misfit(("strategies", name, *first["loc"]), first["msg"]) from None
+            if strategy.steps_on_pieces and not self.task.optimizer.is_entrywise:
+                raise misfit(
+                    ("strategies", name, "servers"),
+                    "transforms of task.optimizer look at whole gradients, of which each server "
+                    "has a piece",
+                )
             for place in strategy.server_places:
                 if isinstance(place, int) and place >= self.cluster.nodes:
                     raise misfit(

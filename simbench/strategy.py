@@ -86,6 +86,11 @@ class Strategy(Spec, ABC):
         return place if isinstance(place, tuple) else (place,)
 
     @property
+    def steps_on_pieces(self) -> bool:
+        """Whether the task's optimiser is to step on pieces of a vector, at several servers."""
+        return False
+
+    @property
     def is_order_dependent(self) -> bool:
         """Whether what it computes depends on who comes first, and so on network and machines.
 

@@ -14,7 +14,6 @@ from simbench.cluster.straggler import Straggler
 from simbench.cluster.stragglers.persistent import Persistent
 from simbench.cluster.stragglers.rotating import Rotating
 from simbench.learning.dataset import Dataset
-from simbench.learning.datasets.text import Text
 from simbench.learning.model import Model
 from simbench.learning.models.gpt import GPT
 from simbench.learning.models.quadratic import Quadratic
@@ -138,7 +137,7 @@ def test_a_kind_that_is_no_name_is_unknown(kind):
 @pytest.mark.parametrize("chosen", [{}, {"layers": 2}, "gpt", None, 3, ["gpt"]])
 def test_a_choice_without_a_kind_tells_the_kinds(chosen):
     with pytest.raises(
-        ValidationError, match=r"expected a mapping with a 'kind' .one of: gpt, log"
+        ValidationError, match=r"expected a mapping with a 'kind' .one of: bert, gpt"
     ):
         A_MODEL.validate_python(chosen)
 
@@ -252,7 +251,7 @@ def test_a_path_is_relative_to_the_file_that_names_it(tmp_path):
 @pytest.mark.parametrize("path", ["nothing.txt", "."])
 def test_a_file_that_is_not_there_is_refused_by_its_path(path, tmp_path):
     with pytest.raises(ValidationError, match="there is no file"):
-        Text.model_validate({"path": path}, context=str(tmp_path))
+        Reads.model_validate({"file": path}, context=str(tmp_path))
 
 
 def tuples(tree):

@@ -310,8 +310,7 @@ class Step:
 
     def alike(self, parameters: Tensor, state: OptimizerState, gradient: Tensor) -> Hashable:
         """Return how far the optimiser is; None if a step isn't made entry by entry."""
-        whole = any(each.needs_whole or each.draws for each in self.optimizer.transforms)
-        return scalars(state) if self.optimizer.is_entrywise and not whole else None
+        return scalars(state) if self.optimizer.is_entrywise else None
 
     def together(
         self, calls: Sequence[tuple[Tensor, OptimizerState, Tensor]]

@@ -58,7 +58,7 @@ class Optimizer(Spec, ABC):
     @property
     def is_entrywise(self) -> bool:
         """Whether an entry's step depends on that entry alone, so that vectors may be cut."""
-        return True
+        return not any(each.needs_whole or each.draws for each in self.transforms)
 
     @property
     @abstractmethod

@@ -71,6 +71,10 @@ class ParameterServer(CompressingStrategy):
             raise misfit(
                 ("backup_workers",), "needs servers: 1, since each would drop other workers' pieces"
             )
+        if self.optimizer is not None and not self.optimizer.is_entrywise:
+            raise misfit(
+                ("optimizer",), "its transforms look at whole gradients, and need servers: 1"
+            )
         if not self.aggregator.is_entrywise:
             raise misfit(
                 ("aggregator",),
@@ -101,6 +105,11 @@ class ParameterServer(CompressingStrategy):
     def exchanges_gradients(self) -> bool:
         """If the server averages those."""
         return self.combine == "gradients"
+
+    @property
+    def steps_on_pieces(self) -> bool:
+        """If several servers step, each by the task's optimiser."""
+        return self.servers > 1 and self.combine == "gradients" and self.optimizer is None
 
     @property
     def is_order_dependent(self) -> bool:

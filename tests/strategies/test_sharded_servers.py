@@ -22,6 +22,7 @@ from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.optimizers.adamw import AdamW
 from simbench.learning.optimizers.sgd import SGD
 from simbench.learning.task import Task
+from simbench.learning.transforms.clip_by_norm import ClipByNorm
 from simbench.network.topologies.star import Star
 from simbench.scenario import Stop
 from simbench.simulation import Simulation
@@ -196,3 +197,13 @@ def test_what_several_servers_cannot_do_is_refused(keys, key, says):
 )
 def test_laws(strategy):
     testing.check_strategy(strategy)
+
+
+def test_what_looks_at_whole_gradients_is_refused_where_servers_have_pieces():
+    clipped = SGD(transforms=(ClipByNorm(norm=1.0),))
+    with pytest.raises(ValidationError, match="need servers: 1"):
+        ParameterServer(servers=2, combine="gradients", optimizer=clipped)
+    task = Task(model=Quadratic(), data=Gaussian(), optimizer=clipped)
+    with pytest.raises(ValidationError, match="of which each server has a piece"):
+        small_scenario(ParameterServer(servers=2, combine="gradients"), task=task)
+    assert small_scenario(ParameterServer(servers=2), task=task)
