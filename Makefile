@@ -4,6 +4,8 @@ PYTHON ?= python3
 PIP_ARGS ?=
 VENV = .venv
 BIN = $(VENV)/bin
+# One more than there are cores: some tests wait for processes of their own.
+WORKERS = $$($(BIN)/python -c "import os; print(os.cpu_count() + 1)")
 
 .PHONY: demo test reference clean
 
@@ -15,7 +17,7 @@ test: $(VENV)/.ready  ## Pass all checks and tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -n auto --dist loadfile -m "not ray"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not ray"
 	$(BIN)/pytest -m ray
 
 reference: $(VENV)/.ready  ## Make the committed run and report of the quickstart anew

@@ -61,6 +61,7 @@ def main(
     predictions: Annotated[
         Path | None, typer.Option(help="Write every prediction to this CSV file.")
     ] = None,
+    tables: Annotated[bool, typer.Option(help="Plan what others have published, too.")] = True,
 ) -> None:
     """Predict every row, write the predictions, and print how far off they are."""
     try:
@@ -77,8 +78,9 @@ def main(
     console.print(by("operation", scored, lambda row: family(row.operation)))
     console.print(by("latency", scored, latency_class))
     console.print(worst(scored))
-    console.print("\nPublished, simbench, ratio\n")
-    published.main()
+    if tables:
+        console.print("\nPublished, simbench, ratio\n")
+        published.main()
 
 
 def judge(rows: Sequence[Row]) -> Iterator[Judged]:

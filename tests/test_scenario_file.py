@@ -201,8 +201,8 @@ WRONG = {
         (
             "FILE:17: sedes: unknown key 'sedes'; did you mean 'seeds'? (known: "
             "name, task, cluster, "
-            "network, all_reduce, all_gather, conditions, faults, strategies, evaluate_every, "
-            "stop, vectorise, deterministic, seeds, sweep, tune)"
+            "network, all_reduce, all_gather, parallel, conditions, faults, strategies, "
+            "evaluate_every, stop, vectorise, deterministic, seeds, sweep, tune)"
         ),
     ),
     "unknown kind": (

@@ -40,7 +40,7 @@ REQUESTS = {
     "missing file": (["run", "absent.yaml"], "absent.yaml: can't be read: No such file"),
     "missing file of the scenario": (
         ["run", "tiny.yaml", "--set", "task={data: {kind: text, path: no.txt}}"],
-        "there is no file 'no.txt'",
+        "there is no file or folder 'no.txt'",
     ),
     "not YAML": (["plan", "broken.yaml"], "broken.yaml:2: not valid YAML"),
     "nonsense to set": (

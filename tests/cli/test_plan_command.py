@@ -126,7 +126,7 @@ def test_a_stuck_strategy_is_told_with_who_waits_for_whom(simbench, tiny, replac
     said = simbench("plan", tiny, "--json")
 
     assert said.code == 1
-    assert "patient gets stuck: node 0 for a message 'model'; " in said.err
+    assert "patient gets stuck: node 0 for a message 'model' from node 4; " in said.err
     assert "node 4 for a message 'an answer' from node 2" in said.err
     plans = {each["strategy"]: each for each in json.loads(said.out)}
     assert plans["fine"]["stuck"] is None

@@ -129,7 +129,9 @@ def test_an_interrupted_run_leaves_no_folder_but_keeps_its_losses(
         said = simbench("run", tiny, *LOCAL)
 
     assert said.code == 130
-    assert said.err.splitlines()[-1].startswith("simbench: interrupted; nothing was written.")
+    assert said.err.splitlines()[-1].startswith(
+        "simbench: interrupted; nothing was written to results. To go on, "
+    )
     assert said.out == ""
     assert not list(tmp_path.rglob("results/**/*"))
     again = simbench("run", tiny, *LOCAL)

@@ -1,7 +1,7 @@
 """Whatever goes wrong, on whatever network: nothing is lost, and every run ends and says why."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simbench.condition import Condition
@@ -35,7 +35,10 @@ from simbench.strategy import Strategy
 from simbench.testing import small_scenario, small_scenarios
 
 MS = 10**6
-STRATEGIES = st.sampled_from([s() for s in discover("simbench.strategies", Strategy).values()])
+KINDS = discover("simbench.strategies", Strategy)
+OBSERVES = ("adacomm",)
+"""They look at numbers, which the clock alone hasn't got."""
+STRATEGIES = st.sampled_from([chosen() for kind, chosen in KINDS.items() if kind not in OBSERVES])
 MOMENTS = st.integers(0, 2000).map(lambda ms: ms * MS)
 LENGTHS = st.none() | st.integers(1, 500).map(lambda ms: ms * MS)
 MEANS = st.integers(20, 1000).map(lambda ms: ms * MS)
@@ -136,6 +139,7 @@ def troubled_scenarios(draw):
 
 
 @given(troubled_scenarios())
+@settings(max_examples=60)
 def test_nothing_is_lost_and_every_run_ends_and_says_why(scenario):
     simulation = play(scenario, "law")
 
@@ -157,11 +161,12 @@ def test_nothing_is_lost_and_every_run_ends_and_says_why(scenario):
 
 
 @given(troubled_scenarios())
-def test_what_goes_wrong_changes_no_loss_of_a_strategy_that_counts_steps(scenario):
+@settings(max_examples=60)
+def test_what_goes_wrong_changes_no_loss_where_no_order_matters(scenario):
     """It costs time: the same messages are sent, of the same bytes, only later."""
     simulation = play(scenario, "law")
     calm = play(scenario.model_copy(update={"conditions": ()}), "law")
-    if scenario.strategies["law"].counts != "steps" or simulation.ended_by != "updates":
+    if scenario.strategies["law"].is_order_dependent or simulation.ended_by != "updates":
         return
 
     def versions(played):
@@ -173,11 +178,12 @@ def test_what_goes_wrong_changes_no_loss_of_a_strategy_that_counts_steps(scenari
     )
 
 
-@pytest.mark.parametrize("kind", discover("simbench.strategies", Strategy))
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_run_with_training_has_the_books_of_its_plan(kind):
-    chosen = discover("simbench.strategies", Strategy)[kind]
+    chosen = KINDS[kind]
     # Who talks to everybody after every step has something to be cut.
-    often = {"period": 1, "inner_period": 1, "island": 4}
+    often = {"period": 1, "inner_period": 1, "island": 4, "share": 1.0}
+    often |= {"fragments": 1, "overlap": 0}
     strategy = chosen(**{key: often[key] for key in often if key in chosen.model_fields})
     conditions = (
         NodeFailures(mean_time_between_failures=500 * MS, mean_time_to_repair=50 * MS),
@@ -194,9 +200,10 @@ def test_a_run_with_training_has_the_books_of_its_plan(kind):
     assert again.summary == outcome.summary
     assert again.events == outcome.events
     assert again.spans == outcome.spans
-    planned = play(scenario, "law")
-    assert planned.events_until(planned.end_ns) == outcome.events
-    assert planned.messages_until(planned.end_ns) == outcome.messages
+    if kind not in OBSERVES:
+        planned = play(scenario, "law")
+        assert planned.events_until(planned.end_ns) == outcome.events
+        assert planned.messages_until(planned.end_ns) == outcome.messages
     retries = [event for event in outcome.events if event.what == "again"]
     assert outcome.summary["retries"] == len(retries) > 3
     assert outcome.summary["resent_bytes"] == sum(event.resent_bytes for event in retries) > 0

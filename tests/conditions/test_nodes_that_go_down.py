@@ -280,8 +280,8 @@ def test_a_preemption_takes_some_and_brings_them_back(train):
         (
             ParameterServer(),
             (
-                "node 0 for a message 'model'; node 2 for a message 'push' from node 1; node 1 is "
-                "down for ever in the middle of work"
+                "node 0 for a message 'model' from node 2; node 2 for a message 'push' from node "
+                "1; node 1 is down for ever in the middle of work"
             ),
         ),
     ],
