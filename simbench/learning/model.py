@@ -121,9 +121,13 @@ class Whole(Part):
 class Predictor(Model, ABC):
     """A model that tells tokens or classes apart; the last tensor of a batch holds them."""
 
-    @abstractmethod
     def logits(self, module: nn.Module, batch: Batch) -> Tensor:
-        """Return a score for each token or class, (..., classes), for targets of shape (...)."""
+        """Return a score for each token or class, (..., classes), for targets of shape (...).
+
+        By default the module is given all of the batch but the targets.
+        """
+        logits: Tensor = module(*batch[:-1])
+        return logits
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Return the mean cross-entropy of the targets, in nats."""

@@ -32,6 +32,16 @@ class Shape:
     """Whether queries and keys are turned by an angle that grows with their position."""
 
 
+def check_heads(width: int, heads: int) -> None:
+    """Refuse a ``width`` that ``heads`` can't share.
+
+    Raises:
+        ValueError: it isn't a multiple of ``heads``.
+    """
+    if width % heads:
+        raise ValueError(f"width {width} isn't a multiple of heads {heads}")
+
+
 class Block(nn.Module):
     """Self-attention and a feed-forward network, each a sublayer: (B, T, C) in and out.
 

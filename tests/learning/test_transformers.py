@@ -10,7 +10,8 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from simbench.learning.models.bert import BERT
 from simbench.learning.models.gpt import GPT
-from simbench.learning.models.vit import Patches, ViT
+from simbench.learning.models.vit import ViT
+from simbench.learning.patches import Patches
 from simbench.learning.transformer import rotate, sinusoids
 
 TINY = {"layers": 2, "width": 16, "heads": 2, "context": 12}

@@ -10,8 +10,8 @@ from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simbench.learning.model import Batch, Form, Predictor
-from simbench.learning.transformer import Shape, Trunk, initialise_as_gpt_2
+from simbench.learning.model import Form, Predictor
+from simbench.learning.transformer import Shape, Trunk, check_heads, initialise_as_gpt_2
 
 
 class BERT(Predictor):
@@ -43,8 +43,7 @@ class BERT(Predictor):
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> "BERT":
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} isn't a multiple of heads {self.heads}")
+        check_heads(self.width, self.heads)
         return self
 
     @property
@@ -74,11 +73,6 @@ class BERT(Predictor):
     def initialise(self, module: nn.Module, generator: torch.Generator) -> None:
         """Draw matrices from N(0, 0.02)."""
         initialise_as_gpt_2(module.named_parameters(), self.layers, generator)
-
-    def logits(self, module: nn.Module, batch: Batch) -> Tensor:
-        """Return (B, T, V) scores of what stood in each place, or (B, classes)."""
-        logits: Tensor = module(batch[0])
-        return logits
 
 
 class _Encoder(Trunk):

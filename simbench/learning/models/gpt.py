@@ -10,9 +10,16 @@ import torch
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
-from simbench.learning.model import Batch, Predictor
+from simbench.learning.model import Predictor
 from simbench.learning.split import Link
-from simbench.learning.transformer import Norm, Positions, Shape, Trunk, initialise_as_gpt_2
+from simbench.learning.transformer import (
+    Norm,
+    Positions,
+    Shape,
+    Trunk,
+    check_heads,
+    initialise_as_gpt_2,
+)
 from simbench.learning.transformer_split import split_transformer
 from simbench.spec import misfit
 
@@ -46,8 +53,7 @@ class GPT(Predictor):
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> "GPT":
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} isn't a multiple of heads {self.heads}")
+        check_heads(self.width, self.heads)
         if self.positions == "rotary" and self.width // self.heads % 2:
             raise misfit(
                 ("positions",), f"rotary turns pairs; a head has {self.width // self.heads}"
@@ -84,11 +90,6 @@ class GPT(Predictor):
     def initialise(self, module: nn.Module, generator: torch.Generator) -> None:
         """Draw matrices as GPT-2 does."""
         initialise_as_gpt_2(module.named_parameters(), self.layers, generator)
-
-    def logits(self, module: nn.Module, batch: Batch) -> Tensor:
-        """Return (B, T, V): the scores of the next token."""
-        logits: Tensor = module(batch[0])
-        return logits
 
 
 class _GPT(Trunk):

@@ -6,7 +6,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from simbench.learning.model import Batch, Predictor
+from simbench.learning.model import Predictor
 
 
 class LSTM(Predictor):
@@ -61,11 +61,6 @@ class LSTM(Predictor):
             if "bias_ih" in name:
                 # Gates stand in the order input, forget, cell, output (Jozefowicz et al. 2015).
                 nn.init.constant_(parameter.detach()[self.units : 2 * self.units], 1.0)
-
-    def logits(self, module: nn.Module, batch: Batch) -> Tensor:
-        """Return (B, classes)."""
-        logits: Tensor = module(batch[0])
-        return logits
 
 
 class _LSTM(nn.Module):

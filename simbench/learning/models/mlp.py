@@ -5,9 +5,9 @@ from typing import Literal
 
 import torch
 from pydantic import PositiveInt
-from torch import Tensor, nn
+from torch import nn
 
-from simbench.learning.model import Batch, Predictor
+from simbench.learning.model import Predictor
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
@@ -59,8 +59,3 @@ class MLP(Predictor):
                 nn.init.zeros_(parameter)
             else:
                 nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
-
-    def logits(self, module: nn.Module, batch: Batch) -> Tensor:
-        """Return (B, classes)."""
-        logits: Tensor = module(batch[0])
-        return logits
