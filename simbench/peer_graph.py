@@ -9,10 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from typing import ClassVar
 
-from pydantic import ValidationError
-
 from simbench.seeds import generator
-from simbench.spec import Spec, misfit
+from simbench.spec import Spec, misfit, within
 
 
 class PeerGraph(Spec, ABC):
@@ -71,11 +69,8 @@ class PeerGraph(Spec, ABC):
         Raises:
             ValidationError: it tells the key; made by ``spec.misfit``.
         """
-        try:
+        with within(key):
             rounds = [self.round(num_nodes, step) for step in range(self.period(num_nodes))]
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise misfit((key, *first["loc"]), first["msg"]) from None
         for backwards in (False, True):
             tables = [each.receives if backwards else each.sends for each in rounds]
             reached = distances(

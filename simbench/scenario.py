@@ -254,11 +254,8 @@ class Scenario(Spec):
         if len(set(self.seeds)) < len(self.seeds):
             raise misfit(("seeds",), f"each counts once; got {list(self.seeds)}")
         for name, strategy in self.strategies.items():
-            try:
+            with within("strategies", name):
                 strategy.check(self.cluster.nodes)
-            except ValidationError as error:
-                first = error.errors()[0]
-                raise misfit(("strategies", name, *first["loc"]), first["msg"]) from None
             if strategy.steps_on_pieces and not self.task.optimizer.is_entrywise:
                 raise misfit(
                     ("strategies", name, "servers"),
@@ -295,11 +292,8 @@ class Scenario(Spec):
         for key in ("privacy", "mixed_precision"):
             if getattr(self.task, key) is not None:
                 raise misfit(("parallel",), f"can't split a gradient with task.{key}")
-        try:
+        with within("parallel"):
             _ = self.group
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise misfit(("parallel", *first["loc"]), first["msg"]) from None
 
     def _check_machines(self) -> None:
         """Refuse a machine whose time for a step nobody can tell, or whose memory is too small."""
@@ -377,11 +371,8 @@ class Scenario(Spec):
     def _check_network(self) -> None:
         """Refuse a network that can't be built for these nodes, or says what has no effect."""
         num_servers = max(map(self.num_servers, self.strategies.values()))
-        try:
+        with within("network"):
             self.network.check(self.cluster.nodes, num_servers)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise misfit(("network", *first["loc"]), first["msg"]) from None
         num_nodes = self.cluster.nodes + num_servers
         transport = self.network.transport
         lossy = any(link.loss for link in self.network.links(num_nodes))
@@ -399,11 +390,8 @@ class Scenario(Spec):
         every = [self.cluster.nodes + num_servers for num_servers in sorted(counts)]
         links = tuple(dict.fromkeys(link for n in every for link in self.network.links(n)))
         for index, condition in enumerate(self.conditions):
-            try:
+            with within("conditions", index):
                 condition.check(links, every[-1])
-            except ValidationError as error:
-                first = error.errors()[0]
-                raise misfit(("conditions", index, *first["loc"]), first["msg"]) from None
 
     def _check_faults(self) -> None:
         """Refuse a faulty node that doesn't exist."""

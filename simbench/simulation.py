@@ -417,7 +417,7 @@ class Simulation:
 
         It is the push of a worker if that is so of each piece, and as stale as the stalest.
         """
-        batches = self.strategy.batches_per_count(self.world.num_workers)
+        batches = self._batches_per_count
         wanted = self._is_evaluated(progress, (progress - 1) * batches, progress * batches)
         pieces = self._pieces.setdefault(progress, {})
         pieces[rank] = _Piece(recipe if wanted else None, contributor, staleness)

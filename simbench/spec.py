@@ -162,13 +162,13 @@ def misfit(keys: tuple[str | int, ...], message: str) -> ValidationError:
 
 
 @contextmanager
-def within(key: str) -> Iterator[None]:
-    """Let errors of a part tell that it lies under ``key``."""
+def within(*keys: str | int) -> Iterator[None]:
+    """Let errors of a part tell that it lies under ``keys``."""
     try:
         yield
     except ValidationError as error:
-        lines = [moved(each, (key, *each["loc"])) for each in error.errors()]
-        raise ValidationError.from_exception_data(key, lines) from None
+        lines = [moved(each, (*keys, *each["loc"])) for each in error.errors()]
+        raise ValidationError.from_exception_data(".".join(map(str, keys)), lines) from None
 
 
 def moved(error: ErrorDetails, keys: tuple[str | int, ...]) -> InitErrorDetails:

@@ -1,6 +1,7 @@
 """Hypothesis profiles, Ray, and a stage on which a few lines of test stand in for a strategy."""
 
 import importlib.util
+import itertools
 import os
 import shutil
 import tempfile
@@ -14,11 +15,15 @@ from hypothesis import settings
 from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitters.constant import Constant
 from simbench.cluster.machines.fixed import Fixed
+from simbench.execution.memo import Memo
+from simbench.execution.threads import ThreadExecutor
 from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.task import Task
 from simbench.network.topologies.instant import Instant
 from simbench.node import Node, Steps
+from simbench.records import RunFolder
+from simbench.run import run
 from simbench.scenario import Scenario, Stop
 from simbench.simulation import Simulation
 from simbench.strategies.averaging import Averaging
@@ -111,6 +116,22 @@ def stage():
         return simulation
 
     return play
+
+
+@pytest.fixture
+def ran(tmp_path):
+    """Run a scenario into a folder of its own, with an empty memo unless one is given."""
+    numbers = itertools.count()
+
+    def train(scenario, threads=2, memo=None, **options):
+        folder = RunFolder(tmp_path / f"run-{next(numbers)}")
+        executor = ThreadExecutor(threads)
+        try:
+            return run(scenario, executor, memo or Memo(None), folder, **options)
+        finally:
+            executor.close()
+
+    return train
 
 
 @pytest.fixture(scope="module")

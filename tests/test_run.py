@@ -55,22 +55,6 @@ def tiny(jitter="lognormal", bandwidth="10 kbit/s", **keys):
     )
 
 
-@pytest.fixture
-def ran(tmp_path):
-    """Run a scenario into a folder of its own, with an empty memo unless one is given."""
-    numbers = itertools.count()
-
-    def train(scenario, threads=2, memo=None, **options):
-        folder = RunFolder(tmp_path / f"run-{next(numbers)}")
-        executor = ThreadExecutor(threads)
-        try:
-            return run(scenario, executor, memo or Memo(None), folder, **options)
-        finally:
-            executor.close()
-
-    return train
-
-
 def operations(folder, which):
     return Counter(folder.provenance["operations"][which])
 

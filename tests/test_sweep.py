@@ -9,8 +9,8 @@ from simbench.estimate import estimate
 from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
 from simbench.network.topologies.star import Star
-from simbench.records import TABLES, RunFolder
-from simbench.run import differing_tables, run
+from simbench.records import TABLES
+from simbench.run import differing_tables
 from simbench.scenario import Scenario
 from simbench.scenario_file import ScenarioError, dump, load, pack
 
@@ -58,22 +58,6 @@ def read(tmp_path):
         return load(tmp_path / "swept.yaml", sets)
 
     return read
-
-
-@pytest.fixture
-def ran(tmp_path):
-    """Run a scenario into a folder of its own, with an empty memo unless one is given."""
-    numbers = itertools.count()
-
-    def train(scenario, memo=None, **options):
-        folder = RunFolder(tmp_path / f"run-{next(numbers)}")
-        executor = ThreadExecutor(2)
-        try:
-            return run(scenario, executor, memo or Memo(None), folder, **options)
-        finally:
-            executor.close()
-
-    return train
 
 
 # -- what a file says

@@ -4,16 +4,13 @@ Without noise, gradient descent on x^2/2 takes x to (1 - rate) x: in one step to
 1, and as far from it at rate 1 - d as at 1 + d.
 """
 
-import itertools
-
 import pytest
 
 from simbench.estimate import estimate
 from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
-from simbench.records import TABLES, RunFolder
+from simbench.records import TABLES
 from simbench.report.tuning import tuning_note, tuning_table, tuning_verdict
-from simbench.run import run
 from simbench.scenario_file import ScenarioError, dump, load
 
 FILE = """\
@@ -53,22 +50,6 @@ def read(tmp_path):
         return load(tmp_path / "tuned.yaml", sets)
 
     return read
-
-
-@pytest.fixture
-def ran(tmp_path):
-    """Run a scenario into a folder of its own, with an empty memo unless one is given."""
-    numbers = itertools.count()
-
-    def train(scenario, memo=None, **options):
-        folder = RunFolder(tmp_path / f"run-{next(numbers)}")
-        executor = ThreadExecutor(2)
-        try:
-            return run(scenario, executor, memo or Memo(None), folder, **options)
-        finally:
-            executor.close()
-
-    return train
 
 
 def chosen(folder):

@@ -53,7 +53,7 @@ class Training:
         self._bench = bench
         self._optimizer = optimizer
         self._steps: dict[Optimizer, Step] = {}
-        self.steps_on_wholes = any(each.needs_whole for each in optimizer.transforms)
+        self.steps_on_wholes = not optimizer.is_entrywise
         """Whether the task's optimiser can't step on pieces of a gradient one by one."""
         self._part = EvaluatePart(bench)
         self._evaluation = Evaluation(bench)
@@ -145,6 +145,9 @@ class Training:
         optimizer: Optimizer | None,
     ) -> tuple[Recipe, Recipe] | None:
         """Return the pieces of the step on the wholes, if all inputs are pieces of those."""
+        # Most steps are on wholes, and this is on the clock's path.
+        if self._pieces.places((parameters, gradient)) is None:
+            return None
         # Nothing remembered is a piece of nothing remembered.
         is_fresh = state is self.fresh_state(home)
         pieces = (parameters, gradient) if is_fresh else (parameters, gradient, state)
