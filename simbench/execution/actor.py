@@ -62,15 +62,17 @@ class Arrival:
 _Keep = Callable[[int, int, Any], None]
 """Passes a result on, given the era, the slot and the result."""
 
+_STREAMS = 2
+"""Operations that an actor has on a GPU at a time."""
+
 
 class Actor:
     """Computes for the nodes that it stands in for, one single-threaded operation at a time."""
 
-    def __init__(self, host: str) -> None:
-        """Listen on ``host`` for what other actors send."""
+    def __init__(self, host: str, device: str = "cpu") -> None:
+        """Listen on ``host`` for what other actors send; compute on ``device``."""
         torch.set_num_threads(1)
-        self.device = "cpu"
-        """Where operations run."""
+        self.device = device
         self._operations: dict[int, Operation] = {}
         self._results: dict[int, Recipe] = {}
         self._awaited: dict[int, Recipe] = {}
@@ -79,7 +81,7 @@ class Actor:
         self._era = 0
         self._lock = threading.RLock()
         self._news: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._pool = ThreadExecutor(1)
+        self._pool = ThreadExecutor(_STREAMS if device == "cuda" else 1, device)
         self._wires = Wires(host, arrived=lambda message: self._take(*message))
 
     def address(self) -> tuple[str, int]:

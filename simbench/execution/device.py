@@ -19,4 +19,6 @@ def prepare(device: str, *, deterministic: bool = True) -> dict[str, str]:
         return fingerprint(device) | {"deterministic": "no"}
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS isn't
     torch.use_deterministic_algorithms(mode=True)
+    # Else every new tensor is filled first, with a kernel of its own: to find bugs, not for bits.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return fingerprint(device)

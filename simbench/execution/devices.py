@@ -4,9 +4,36 @@ A GPU's tensors can't be kept on disk or held by a driver that has no GPU: they 
 processor's memory and go to the device of whoever computes with them next.
 """
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+
+
+@contextlib.contextmanager
+def own_stream(device: str) -> Iterator[Callable[[], None]]:
+    """Give this thread a stream of its own on a GPU; what is yielded waits for all it has started.
+
+    Who takes a result from another thread then need not know on which stream it came about. A
+    processor is done with what it has started when it returns.
+    """
+    if device != "cuda":
+        yield lambda: None
+        return
+    stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    with torch.cuda.stream(stream):
+        yield stream.synchronize
+
+
+def uploaded(tensor: torch.Tensor, device: str, dtype: torch.dtype | None) -> torch.Tensor:
+    """Return a processor's ``tensor`` on ``device``, in its own type if ``dtype`` is None.
+
+    On its way to a GPU nobody waits for it: from pinned memory it is fetched in the stream's order.
+    """
+    if device == "cuda":
+        return tensor.pin_memory().to(device, dtype, non_blocking=True)
+    return tensor.to(device, dtype)
 
 
 def moved(result: Any, device: str) -> Any:

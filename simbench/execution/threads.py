@@ -1,13 +1,15 @@
-"""The executor in this process: operations side by side in threads, each on one core."""
+"""The executor in this process: operations side by side in threads, each on one core or stream."""
 
 import os
 import threading
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import torch
 
+from simbench.execution.devices import own_stream
 from simbench.execution.identity import fingerprint
 from simbench.execution.schedule import Schedule, Task
 from simbench.execution.values import Recipe
@@ -21,7 +23,12 @@ def num_cores() -> int:
 class ThreadExecutor:
     """A pool of threads, each of which computes one single-threaded operation at a time."""
 
-    def __init__(self, num_threads: int | None = None) -> None:
+    def __init__(self, num_threads: int | None = None, device: str = "cpu") -> None:
+        """Start ``num_threads``, by default as many as there are cores.
+
+        On a GPU each has a stream of its own, so that what they start there goes on side by side.
+        """
+        self.device = device
         self._schedule = Schedule()
         self._changed = threading.Condition()
         self._closed = False
@@ -33,11 +40,6 @@ class ThreadExecutor:
             thread.start()
 
     @property
-    def device(self) -> str:
-        """The pool computes on the processor; GPUs belong to actors."""
-        return "cpu"
-
-    @property
     def fingerprint(self) -> dict[str, str]:
         """What the bits of a result depend on, here."""
         return fingerprint(self.device)
@@ -45,7 +47,7 @@ class ThreadExecutor:
     @property
     def description(self) -> str:
         """One line for people."""
-        return f"{len(self._threads)} threads of this process"
+        return f"{len(self._threads)} threads of this process on {self.device}"
 
     @property
     def width(self) -> int:
@@ -118,10 +120,11 @@ class ThreadExecutor:
     def _work(self) -> None:
         # Bits depend on the number of threads; the setting belongs to the thread that makes it.
         torch.set_num_threads(1)
-        while (task := self._next()) is not None:
-            self._compute(task)
-            # A vector that this frame still named would outlive its last reader.
-            task = None
+        with own_stream(self.device) as finish:
+            while (task := self._next()) is not None:
+                self._compute(task, finish)
+                # A vector that this frame still named would outlive its last reader.
+                task = None
 
     def _next(self) -> Task | None:
         """Wait for a task that may begin; None once the pool is closed."""
@@ -132,10 +135,11 @@ class ThreadExecutor:
                 self._changed.wait()
         return None
 
-    def _compute(self, task: Task) -> None:
+    def _compute(self, task: Task, finish: Callable[[], None]) -> None:
         try:
             inputs = [each.result for each in task.recipe.inputs]
             result = task.recipe.operation(*inputs, *task.recipe.arguments)
+            finish()
         except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
             self._fail(task, error)
             return

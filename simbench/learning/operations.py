@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from simbench.execution.devices import uploaded
 from simbench.execution.identity import compiler, source_hash
 from simbench.execution.operation import PureOperation
 from simbench.learning.checkpointing import checkpoint_blocks
@@ -58,7 +59,7 @@ class Bench:
     def place(self, batch: Batch) -> Batch:
         """Return ``batch`` on the device, its floats in the task's type."""
         return tuple(
-            each.to(self.device, self.task.torch_dtype if each.is_floating_point() else None)
+            uploaded(each, self.device, self.task.torch_dtype if each.is_floating_point() else None)
             for each in batch
         )
 

@@ -95,17 +95,12 @@ def _mapped(of_one: Callable[..., Any], vectors: Sequence[Tensor], batches: Batc
 @contextmanager
 def _without_loops() -> Iterator[None]:
     """Have vmap refuse what it would loop over, and attention done by products, which it knows."""
-    settings: Any = torch.backends.cuda
-    in_bfloat16 = settings.fp16_bf16_reduction_math_sdp_allowed()
     loops = _functorch._is_vmap_fallback_enabled()  # noqa: SLF001
-    # Else bfloat16 would go by way of float32, whose gradients autocast and vmap mix up.
-    settings.allow_fp16_bf16_reduction_math_sdp(True)
     _functorch._set_vmap_fallback_enabled(False)  # noqa: SLF001
     try:
         with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
-        settings.allow_fp16_bf16_reduction_math_sdp(in_bfloat16)
         _functorch._set_vmap_fallback_enabled(loops)  # noqa: SLF001
 
 

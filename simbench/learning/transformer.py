@@ -79,7 +79,7 @@ class Block(nn.Module):
         q, k, v = split.permute(2, 0, 3, 1, 4)  # each (B, H, T, C/H)
         if self.shape.rotary:
             q, k = rotate(q), rotate(k)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=self.shape.causal)
+        y = _attention(q, k, v, causal=self.shape.causal)
         out: Tensor = self.attention_out(y.transpose(1, 2).flatten(2))  # (B, T, C)
         return out
 
@@ -87,6 +87,15 @@ class Block(nn.Module):
         """Return what becomes of each token by itself."""
         out: Tensor = self.feed_forward_out(F.gelu(self.feed_forward_in(x)))  # via (B, T, 4C)
         return out
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:
+    """Return softmax(q k^T / sqrt(d)) v, in the type of ``v``, a product that autocast has cast."""
+    if v.dtype is not torch.bfloat16:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    # Autocast would go on inside, and on a GPU give vmap gradients of other types than it takes.
+    with torch.autocast(v.device.type, enabled=False):
+        return F.scaled_dot_product_attention(q.to(v), k.to(v), v, is_causal=causal)
 
 
 class Trunk(nn.Module):

@@ -13,11 +13,10 @@ class NodeActor(Actor):
 
     def __init__(self) -> None:
         here: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        super().__init__(here)
+        super().__init__(here, "cuda" if ray.get_gpu_ids() else "cpu")
 
     def describe(self, *, deterministic: bool) -> tuple[str, dict[str, str]]:
         """Return the device that this actor computes on, and what its bits depend on."""
-        self.device = "cuda" if ray.get_gpu_ids() else "cpu"
         return self.device, prepare(self.device, deterministic=deterministic)
 
     @ray.method(concurrency_group="news", num_returns="streaming")

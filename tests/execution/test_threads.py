@@ -218,6 +218,6 @@ def test_each_operation_has_one_thread_of_torch():
 
 def test_the_pool_describes_itself(executor):
     assert executor.device == "cpu"
-    assert executor.description == "2 threads of this process"
+    assert executor.description == "2 threads of this process on cpu"
     assert executor.fingerprint["device"] == "cpu"
     assert num_cores() >= 1
