@@ -5,25 +5,33 @@ processor's memory and go to the device of whoever computes with them next.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 
-@contextlib.contextmanager
-def own_stream(device: str) -> Iterator[Callable[[], None]]:
-    """Give this thread a stream of its own on a GPU; what is yielded waits for all it has started.
+class Stream:
+    """Where a thread's operations run: on a GPU one after the other, beside those of others."""
 
-    Who takes a result from another thread then need not know on which stream it came about. A
-    processor is done with what it has started when it returns.
-    """
-    if device != "cuda":
-        yield lambda: None
-        return
-    stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    with torch.cuda.stream(stream):
-        yield stream.synchronize
+    def __init__(self, device: str) -> None:
+        """Make one on ``device``.
+
+        Raises:
+            AssertionError: it is a GPU, and torch can't use it.
+        """
+        self._stream: Any = torch.cuda.Stream() if device == "cuda" else None  # type: ignore[no-untyped-call]
+
+    def ours(self) -> contextlib.AbstractContextManager[Any]:
+        """Have what this thread starts run here."""
+        return contextlib.nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+
+    def finish(self) -> None:
+        """Wait for all that was started here: whoever takes it needn't know where it came about.
+
+        A processor is done with what was started when it returns.
+        """
+        if self._stream is not None:
+            self._stream.synchronize()
 
 
 def uploaded(tensor: torch.Tensor, device: str, dtype: torch.dtype | None) -> torch.Tensor:

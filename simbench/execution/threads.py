@@ -3,13 +3,12 @@
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import torch
 
-from simbench.execution.devices import own_stream
+from simbench.execution.devices import Stream
 from simbench.execution.identity import fingerprint
 from simbench.execution.schedule import Schedule, Task
 from simbench.execution.values import Recipe
@@ -33,7 +32,9 @@ class ThreadExecutor:
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
-            threading.Thread(target=self._work, name=f"simbench-{index}", daemon=True)
+            threading.Thread(
+                target=self._work, args=(Stream(device),), name=f"simbench-{index}", daemon=True
+            )
             for index in range(num_threads or num_cores())
         ]
         for thread in self._threads:
@@ -117,12 +118,12 @@ class ThreadExecutor:
         for thread in self._threads:
             thread.join()
 
-    def _work(self) -> None:
+    def _work(self, stream: Stream) -> None:
         # Bits depend on the number of threads; the setting belongs to the thread that makes it.
         torch.set_num_threads(1)
-        with own_stream(self.device) as finish:
+        with stream.ours():
             while (task := self._next()) is not None:
-                self._compute(task, finish)
+                self._compute(task, stream)
                 # A vector that this frame still named would outlive its last reader.
                 task = None
 
@@ -135,11 +136,11 @@ class ThreadExecutor:
                 self._changed.wait()
         return None
 
-    def _compute(self, task: Task, finish: Callable[[], None]) -> None:
+    def _compute(self, task: Task, stream: Stream) -> None:
         try:
             inputs = [each.result for each in task.recipe.inputs]
             result = task.recipe.operation(*inputs, *task.recipe.arguments)
-            finish()
+            stream.finish()
         except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
             self._fail(task, error)
             return

@@ -39,40 +39,40 @@ class RayExecutor(ActorExecutor):
         if self._owns_ray:
             join(address)
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        num_gpus = int(resources.get("GPU", 0))
-        most = num_gpus or int(resources.get("CPU", 1))
+        num_gpus, num_cpus = (int(resources.get(kind, 0)) for kind in ("GPU", "CPU"))
+        most = num_gpus or num_cpus or 1
         nodes_per_actor = nodes_per_actor or math.ceil(num_nodes / min(num_nodes, most))
         num_actors = math.ceil(num_nodes / nodes_per_actor)
-        # More actors than cores share the cores: what Ray reserves for each is not the real limit.
-        share = (
-            {"num_gpus": min(1, num_gpus / num_actors)}
-            if num_gpus
-            else {"num_cpus": min(1, most / num_actors)}
-        )
+        share = share_of_an_actor(num_actors, num_cpus, num_gpus)
         remote: Any = ray.remote
         actor = remote(concurrency_groups={"news": 1})(NodeActor).options(**share)
         actors = [RayActor(actor.remote()) for _ in range(num_actors)]
-        described = self._describe(actors, deterministic=deterministic)
-        if any(each != described[0] for each in described):
-            raise ValueError(f"the actors' machines differ, so their bits would: {described}")
+        try:
+            described = self._describe(actors, deterministic=deterministic)
+        except BaseException:
+            # What they hold of the cluster others may want.
+            for each in actors:
+                each.kill()
+            if self._owns_ray:
+                ray.shutdown()
+            raise
         super().__init__(actors, nodes_per_actor, min(most, num_actors), *described[0])
 
     def _describe(
         self, actors: list["RayActor"], *, deterministic: bool
     ) -> list[tuple[str, dict[str, str]]]:
-        """Wait until all actors have started; return their devices and fingerprints."""
+        """Wait until all actors have started; return their devices and fingerprints, all alike."""
         answers: Any = [each.actor.describe.remote(deterministic=deterministic) for each in actors]
         _, missing = ray.wait(answers, num_returns=len(answers), timeout=_START_S)
         if missing:
-            for actor in actors:
-                actor.kill()
-            if self._owns_ray:
-                ray.shutdown()
             raise ConnectionError(
                 f"{len(missing)} of {len(answers)} actors haven't started within {_START_S:.0f} s: "
                 "is the cluster full?"
             )
-        return list(ray.get(answers))
+        described: list[tuple[str, dict[str, str]]] = ray.get(answers)
+        if any(each != described[0] for each in described):
+            raise ValueError(f"the actors' machines differ, so their bits would: {described}")
+        return described
 
     @property
     def description(self) -> str:
@@ -88,6 +88,21 @@ class RayExecutor(ActorExecutor):
         super().close()
         if self._owns_ray:
             ray.shutdown()
+
+
+def share_of_an_actor(num_actors: int, num_cpus: int, num_gpus: int) -> dict[str, float]:
+    """Return what Ray is to reserve for each of ``num_actors``, so that all find room.
+
+    More actors than cores share the cores: what Ray reserves for each is not the real limit. Each
+    GPU is shared by equally many actors, since none can have parts of two.
+
+    >>> share_of_an_actor(3, num_cpus=2, num_gpus=2)
+    {'num_cpus': 0.6666666666666666, 'num_gpus': 0.5}
+    """
+    share: dict[str, float] = {"num_cpus": min(1, num_cpus / num_actors)}
+    if num_gpus:
+        share["num_gpus"] = 1 / math.ceil(num_actors / num_gpus)
+    return share
 
 
 class RayActor:
