@@ -29,6 +29,7 @@ from simbench.execution.executor import Executor
 from simbench.execution.memo import Memo
 from simbench.execution.processes import ProcessExecutor
 from simbench.execution.threads import ThreadExecutor
+from simbench.learning.datasets.copy import Copy
 from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.datasets.text import Text
 from simbench.learning.models.gpt import GPT
@@ -54,8 +55,8 @@ MILLION = Task(
     optimizer=SGD(learning_rate=0.1),
 )
 SMALL = Task(
-    model=GPT(layers=2, width=64, heads=4, context=32),
-    data=Text(),
+    model=GPT(layers=2, width=64, heads=4, context=32, vocabulary=64),
+    data=Copy(symbols=63, samples=20_000),
     batch_size=16,
     optimizer=AdamW(learning_rate=1e-3),
 )

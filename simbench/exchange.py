@@ -113,8 +113,7 @@ class Exchange:
         What is none, or is compressed and has unequal weights, is all-gathered, and each node makes
         the same of it, as a server would.
         """
-        node = self._node
-        samples = [node.samples_of(each) for each in node.workers]
+        node, samples = self._node, self._samples
         weights = aggregator.weights(samples)
         if weights is not None and len(set(weights)) == 1:
             return (yield from self.all_reduce(vector, since))
@@ -124,6 +123,11 @@ class Exchange:
         payloads = yield node.all_gather((yield from self.encode(vector, since)))
         made = aggregate(node, aggregator, [*map(self.decode, payloads)], samples)
         return self.concluded(made, since)
+
+    @functools.cached_property
+    def _samples(self) -> list[int]:
+        """How many samples each worker has of its own."""
+        return [self._node.samples_of(each) for each in self._node.workers]
 
     def encode(self, vector: Value, since: Value | None = None) -> Generator[Event, Any, Value]:
         """Return what to send to a server, which has to ``decode`` it, or to make a ``mean``."""

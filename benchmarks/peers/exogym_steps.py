@@ -19,7 +19,7 @@ from exogym.trainer import Trainer
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-NODES, BATCH, LENGTH, VOCABULARY = 4, 16, 32, 256
+NODES, BATCH, LENGTH, VOCABULARY = 4, 16, 32, 64
 WARM_UP = 10
 MARK = "seconds from step to step: "
 
@@ -54,7 +54,9 @@ class WithLoss(nn.Module):
         super().__init__()
         from simbench.learning.models.gpt import GPT  # noqa: PLC0415 - in the peer's Python
 
-        self.network = GPT(layers=2, width=64, heads=4, context=LENGTH).build()
+        self.network = GPT(
+            layers=2, width=64, heads=4, context=LENGTH, vocabulary=VOCABULARY
+        ).build()
 
     def forward(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Return the mean cross-entropy of the next token."""

@@ -1,5 +1,6 @@
 """The operations of one run, asked for as recipes: what the words of a node turn into."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,12 @@ from simbench.learning.operations_step import Forget
 from simbench.learning.optimizer import Optimizer
 from simbench.learning.pieces import Pieces, Sum, Whole
 from simbench.learning.split_gradient import Partition, SplitGradient
+
+
+@functools.lru_cache(maxsize=1024)
+def _mix(*weights: float) -> Mix:
+    """Return the operation, one for all who ask: what identifies it is worked out once."""
+    return Mix(weights)
 
 
 class Training:
@@ -58,7 +65,7 @@ class Training:
         self._part = EvaluatePart(bench)
         self._evaluation = Evaluation(bench)
         self._items = (Item(0), Item(1))
-        self._add = Mix((1.0, 1.0))
+        self._add = _mix(1.0, 1.0)
         self._pieces = Pieces(graph, self.charge)
 
     def initial(self, home: int) -> tuple[Recipe, Recipe]:
@@ -267,11 +274,11 @@ class Training:
             if all(vector is vectors[0] for vector in vectors):
                 return vectors[0]
             total = self._sum(vectors)
-            return self._like(total, Mix((1 / len(vectors),)), (total,), home)
+            return self._like(total, _mix(1 / len(vectors)), (total,), home)
         if len(vectors) == 2:
-            return self._like(vectors[0], Mix(tuple(weights)), vectors, home)
+            return self._like(vectors[0], _mix(*weights), vectors, home)
         scaled = [
-            vector if weight == 1 else self._like(vector, Mix((weight,)), (vector,), vector.home)
+            vector if weight == 1 else self._like(vector, _mix(weight), (vector,), vector.home)
             for vector, weight in zip(vectors, weights, strict=True)
         ]
         return self._sum(scaled)

@@ -1,6 +1,5 @@
 """A quadratic per node: the model on which theory speaks in closed forms."""
 
-import functools
 from typing import Literal
 
 import torch
@@ -53,18 +52,24 @@ class Quadratic(Model):
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Return the mean loss over the samples: each names its node and carries its noise."""
         noise, rank = batch  # (B, dimension), (B,)
-        (x,) = module.parameters()
-        by_node = functools.partial(torch.tensor, dtype=x.dtype, device=x.device)
-        curvature = by_node(self.curvature)[rank % len(self.curvature)]  # (B,)
-        optimum = by_node(self.optimum)[rank % len(self.optimum)]  # (B,)
-        factor = torch.logspace(
-            0, 1, self.dimension, base=self.condition, dtype=x.dtype, device=x.device
-        )
-        bowl = (factor * (x - optimum[:, None]) ** 2).sum(1) * curvature / 2  # (B,)
-        return (bowl + self.noise * noise @ x).mean()
+        assert isinstance(module, _Point)
+        curvature = module.curvature[rank % len(self.curvature)]  # (B,)
+        optimum = module.optimum[rank % len(self.optimum)]  # (B,)
+        bowl = (module.factor * (module.x - optimum[:, None]) ** 2).sum(1) * curvature / 2  # (B,)
+        return (bowl + self.noise * noise @ module.x).mean()
 
 
 class _Point(nn.Module):
+    """x, and what doesn't change, in float64: the module may be put into any type."""
+
+    curvature: Tensor
+    optimum: Tensor
+    factor: Tensor
+
     def __init__(self, spec: Quadratic) -> None:
         super().__init__()
         self.x = nn.Parameter(torch.zeros(spec.dimension))
+        factor = torch.logspace(0, 1, spec.dimension, base=spec.condition, dtype=torch.float64)
+        self.register_buffer("factor", factor)
+        self.register_buffer("curvature", torch.tensor(spec.curvature, dtype=torch.float64))
+        self.register_buffer("optimum", torch.tensor(spec.optimum, dtype=torch.float64))
