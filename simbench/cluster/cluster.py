@@ -1,10 +1,12 @@
 """The cluster: how many nodes, what machines, who is slow."""
 
+import functools
 from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from simbench.cluster.jitter import Jitter
 from simbench.cluster.machine import Machine
 from simbench.cluster.machines.flops import Flops
 from simbench.cluster.straggler import Straggler
@@ -97,7 +99,7 @@ class Cluster(Spec):
     def step_ns(self, flops: int, seed: int, rank: int, step: int) -> int:
         """Return the time of gradient number ``step`` of node ``rank``: at least 1 ns."""
         machine = self.machine_of(rank)
-        factor = machine.jitter.factor(seed, rank, step)
+        factor = _factor(machine.jitter, seed, rank, step)
         return max(1, round(machine.step_ns(flops) * self.slowdown(seed, rank, step) * factor))
 
     def usual_step_ns(self, flops: int, seed: int, rank: int) -> int:
@@ -107,3 +109,9 @@ class Cluster(Spec):
         """
         times_ns = [self.step_ns(flops, seed, rank, step) for step in range(_MEASURED_STEPS)]
         return round(sum(times_ns) / _MEASURED_STEPS)
+
+
+@functools.lru_cache(maxsize=1 << 18)
+def _factor(jitter: Jitter, seed: int, rank: int, step: int) -> float:
+    """Return the draw, which every strategy meets again, and on every network."""
+    return jitter.factor(seed, rank, step)
