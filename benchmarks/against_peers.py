@@ -29,6 +29,7 @@ from simbench.execution.executor import Executor
 from simbench.execution.memo import Memo
 from simbench.execution.processes import ProcessExecutor
 from simbench.execution.threads import ThreadExecutor
+from simbench.execution.vectorised import VectorisedExecutor
 from simbench.learning.datasets.copy import Copy
 from simbench.learning.datasets.gaussian import Gaussian
 from simbench.learning.datasets.text import Text
@@ -66,6 +67,9 @@ EXECUTORS: dict[str, Callable[[int], Executor]] = {
     "processes": ProcessExecutor,
     "Ray": RayExecutor,
 }
+IN_ONE_CALL: dict[str, Callable[[int], Executor]] = {
+    "vectorise": lambda _: VectorisedExecutor("cpu"),
+}
 
 
 class Peer(StrEnum):
@@ -83,11 +87,11 @@ def main(
     """Measure and print the ratios."""
     if peer is Peer.flower:
         script = HERE / "peers" / "flower_rounds.py"
-        claims = {"threads": 50, "processes": 50, "Ray": 10}
+        claims = {"vectorise": 50, "threads": 50, "processes": 50, "Ray": 10}
         compare(
             "1,000 floats", scenario(FLOATS, 8), 2000, claims, rounds, python, script, "floats", 20
         )
-        claims = dict.fromkeys(claims, 2.5)
+        claims = dict.fromkeys(EXECUTORS, 2.5)
         compare("GPT, 0.9 M", scenario(MILLION, 8), 40, claims, rounds, python, script, "gpt", 8)
     else:
         script = HERE / "peers" / "exogym_steps.py"
@@ -130,9 +134,10 @@ def compare(
         theirs_s = peer_s(python, script, *arguments)
         line = f"  a step: peer {1000 * theirs_s:.1f} ms"
         for name in claims:
-            with closing(EXECUTORS[name](described.cluster.nodes)) as executor:
-                step_s(described, 5, executor)  # imports, modules, workers
-                ours_s, gradients = step_s(described, steps, executor)
+            asked = described.model_copy(update={"vectorise": name in IN_ONE_CALL})
+            with closing((EXECUTORS | IN_ONE_CALL)[name](described.cluster.nodes)) as executor:
+                step_s(asked, 5, executor)  # imports, modules, workers
+                ours_s, gradients = step_s(asked, steps, executor)
             ratios[name].append(theirs_s / ours_s)
             line += f", {name} {1000 * ours_s:.2f} ms ({gradients:,} gradients run)"
         print(line)

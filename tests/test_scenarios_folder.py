@@ -29,7 +29,7 @@ def test_the_scenario_runs(file, tmp_path):
         executor.close()
 
     runs = folder.summary["runs"]
-    assert [each["strategy"] for each in runs] == list(scenario.strategies)
+    assert [each["strategy"] for each in runs] == [*scenario.strategies] * len(scenario.points)
     assert {each["stopped_by"] for each in runs} == {"updates"}
     assert scenario.stop.loss is not None
     losses = folder.table("evaluations")["loss"]

@@ -5,10 +5,11 @@ and from nothing else: the calls are laid down when a recipe is asked for, and n
 until somebody waits for a result. The same run has the same bits each time.
 """
 
+import functools
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 
@@ -20,7 +21,6 @@ WIDEST = 64
 """Operations of one call at most: their results and what leads to them lie in memory at once."""
 
 
-@runtime_checkable
 class Vectorised(Operation, Protocol):
     """An operation that knows how to do several at once."""
 
@@ -33,9 +33,15 @@ class Vectorised(Operation, Protocol):
         ...
 
 
+@functools.cache
+def _goes_together(kind: type) -> bool:
+    """Whether operations of this class are ``Vectorised``; of each, that would take longer."""
+    return hasattr(kind, "alike") and hasattr(kind, "together")
+
+
 def _kind(recipe: Recipe) -> str | None:
     operation = recipe.operation
-    return operation.identity if isinstance(operation, Vectorised) else None
+    return operation.identity if _goes_together(type(operation)) else None
 
 
 class VectorisedExecutor:
@@ -108,18 +114,18 @@ class VectorisedExecutor:
         self._promises = [each for each in self._promises if each.recipe.result is PENDING]
 
     def _compute(self, call: list[Recipe]) -> None:
+        operation: Any = call[0].operation
         parts: defaultdict[Hashable, list[Recipe]] = defaultdict(list)
-        operation = call[0].operation
-        for each in call:
-            given = (*(i.result for i in each.inputs), *each.arguments)
-            kind = operation.alike(*given) if isinstance(operation, Vectorised) else None
-            parts[each if kind is None else (kind,)].append(each)
+        if len(call) == 1:
+            parts[None] = call
+        else:
+            for each in call:
+                kind = operation.alike(*_given(each))
+                parts[each if kind is None else (kind,)].append(each)
         for part in parts.values():
-            givens = [(*(i.result for i in each.inputs), *each.arguments) for each in part]
-            if len(part) > 1 and isinstance(operation, Vectorised):
-                results = operation.together(givens)
-            else:
-                results = [operation(*givens[0])]
+            givens = [_given(each) for each in part]
+            several = len(part) > 1
+            results = operation.together(givens) if several else [operation(*givens[0])]
             del givens
             self.calls_run[operation.name] += 1
             for each, result in zip(part, results, strict=True):
@@ -127,6 +133,11 @@ class VectorisedExecutor:
                 self._planned.discard(each)
                 self.operations_run[operation.name] += 1
                 self.passed_over_run[operation.name] += each.passed_over
+
+
+def _given(recipe: Recipe) -> tuple[Any, ...]:
+    """Return what the operation is called with."""
+    return (*(each.result for each in recipe.inputs), *recipe.arguments)
 
 
 class _Promise(Future[Any]):
