@@ -159,6 +159,19 @@ def test_a_crowded_window_is_cut():
     assert (start + end) // 2 == pytest.approx(25_000, abs=1)
 
 
+def test_a_window_of_many_strategies_is_cut_to_what_all_of_them_hold():
+    ends = np.tile(np.arange(1, 2001), 12)
+    names = np.repeat([f"strategy {number}" for number in range(12)], 2000)
+    spans = pd.DataFrame(
+        {"strategy": names, "node": 0, "start_ns": ends - 1, "end_ns": ends, "activity": "compute"}
+    )
+    updates = pd.DataFrame({"strategy": "strategy 0", "node": None, "time_ns": [400, 800, 1200]})
+
+    start, end = window(spans, updates)
+
+    assert 12 * (end - start) <= 9000 < 24 * (end - start)
+
+
 def test_bands_are_computed_where_all_seeds_run():
     data = pd.DataFrame(
         {

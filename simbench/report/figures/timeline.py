@@ -18,7 +18,9 @@ from simbench.report.quantities import time_unit
 _ROUNDS = 5
 _MARKS = {"left": "x", "restored": "^"}
 _MOST_SPANS = 3000
-"""More than this in one panel is a blur, and a large file."""
+"""More than this in one panel is a blur."""
+_MOST_IN_ALL = 9000
+"""More than this in all panels is a large file."""
 
 
 class Timeline(ReportFigure):
@@ -137,7 +139,8 @@ def window(spans: pd.DataFrame, updates: pd.DataFrame) -> tuple[int, int]:
     while True:
         start = (shortest - length) // 2
         inside = spans[(spans["end_ns"] > start) & (spans["start_ns"] < start + length)]
-        if length < 2 or inside.groupby("strategy").size().max() <= _MOST_SPANS:
+        is_full = inside.groupby("strategy").size().max() > _MOST_SPANS
+        if length < 2 or not (is_full or len(inside) > _MOST_IN_ALL):
             return start, start + length
         length //= 2
 
