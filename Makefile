@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 # One more than there are cores: some tests wait for processes of their own.
 WORKERS = $$($(BIN)/python -c "import os; print(os.cpu_count() + 1)")
 
-.PHONY: demo test reference clean
+.PHONY: demo test reference comparison clean
 
 demo: $(VENV)/.ready  ## Train the quickstart on Ray actors and write its report
 	$(BIN)/simbench run scenarios/quickstart.yaml --cache .memo
@@ -22,6 +22,9 @@ test: $(VENV)/.ready  ## Pass all checks and tests
 
 reference: $(VENV)/.ready  ## Make the committed run and report of the quickstart anew
 	$(BIN)/python scripts/reference.py
+
+comparison: $(VENV)/.ready  ## Make the committed run and report of the strategies anew: half an hour
+	$(BIN)/python scripts/reference.py strategies
 
 clean:  ## Remove the environment and the cache of make demo
 	rm -rf $(VENV) .memo
