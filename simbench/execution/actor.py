@@ -67,7 +67,10 @@ _STREAMS = 4
 
 
 class Actor:
-    """Computes for the nodes that it stands in for, one single-threaded operation at a time."""
+    """Computes for the nodes that it stands in for, one single-threaded operation at a time.
+
+    On a GPU it has a few under way, each in a thread of its own.
+    """
 
     def __init__(self, host: str, device: str = "cpu") -> None:
         """Listen on ``host`` for what other actors send; compute on ``device``."""
