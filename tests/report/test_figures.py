@@ -169,7 +169,7 @@ def test_a_window_of_many_strategies_is_cut_to_what_all_of_them_hold():
 
     start, end = window(spans, updates)
 
-    assert 12 * (end - start) <= 9000 < 24 * (end - start)
+    assert 12 * (end - start) <= 4500 < 24 * (end - start)
 
 
 def test_bands_are_computed_where_all_seeds_run():

@@ -19,7 +19,7 @@ _ROUNDS = 5
 _MARKS = {"left": "x", "restored": "^"}
 _MOST_SPANS = 3000
 """More than this in one panel is a blur."""
-_MOST_IN_ALL = 9000
+_MOST_IN_ALL = 4500
 """More than this in all panels is a large file."""
 
 
