@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from simbench.records import RunFolder
+from simbench.report.verdict import verdict
 from simbench.scenario_file import load
 
 ROOT = Path(__file__).parent.parent
@@ -83,3 +84,10 @@ def test_a_nesterov_step_outside_beats_plain_averaging(times, network):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_pairs_that_wait_for_nobody_are_first(times, network):
     assert times.xs(network, level="network").idxmin() == "AD-PSGD"
+
+
+def test_its_verdict_says_who_did_not_arrive_within_what():
+    assert (
+        "two sites: not reached within 53.5 s: top-k all-reduce; within 23.1 s: asynchronous, too "
+        "fast; within 10.5 s: FedBuff (reached by 1 of 2 seeds)."
+    ) in verdict(RUN)

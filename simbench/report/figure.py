@@ -114,9 +114,9 @@ def _file(drawn: Figure, suffix: str) -> bytes:
     return buffer.getvalue()
 
 
-def name_ticks(axis: Axis) -> None:
-    """Put plain numbers on a logarithmic axis."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+def name_ticks(axis: Axis, *, narrow: bool = False) -> None:
+    """Put plain numbers on a logarithmic axis; on a narrow one, only powers of ten."""
+    axis.set_major_locator(LogLocator(subs=(1.0,) if narrow else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
 

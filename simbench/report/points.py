@@ -73,10 +73,15 @@ def name_of(labels: Mapping[str, str]) -> str:
     return ", ".join(labels.values())
 
 
-def not_within(outcome: Outcome) -> str:
+def short_ns(outcome: Outcome) -> int:
     """Return within what a strategy did not reach the target, in at least one of its seeds."""
-    ends = [a.summary["end_ns"] for a in outcome.attempts if not a.reached]
-    return f"not reached within {show_time(max(ends))}"
+    ends: list[int] = [a.summary["end_ns"] for a in outcome.attempts if not a.reached]
+    return max(ends)
+
+
+def not_within(outcome: Outcome) -> str:
+    """Return that in words."""
+    return f"not reached within {show_time(short_ns(outcome))}"
 
 
 def some(outcome: Outcome) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from simbench.records import RunFolder
 from simbench.report.outcomes import Outcome
-from simbench.report.points import AtPoint, at_points, name_of, not_within, some
+from simbench.report.points import AtPoint, at_points, name_of, short_ns, some
 from simbench.report.quantities import digits, join, show_loss, show_time
 from simbench.report.reasons import factor
 from simbench.report.shortfalls import stuck
@@ -28,7 +28,7 @@ def sweep_verdict(run: RunFolder) -> list[str]:
         lines += [_told(point) for point in points]
     missing = _missing(points)
     halted = [f"At {p.name}: {line}" for p in points for line in stuck(p.results)]
-    return [*lines, *([" ".join(missing)] if missing else []), *halted[:_MOST_TOLD]]
+    return [*lines, *missing, *halted[:_MOST_TOLD]]
 
 
 def winner(point: AtPoint) -> str:
@@ -149,8 +149,11 @@ def _missing(points: Sequence[AtPoint]) -> list[str]:
         within: dict[str, list[str]] = {}
         for outcome in point.results:
             if outcome.reached < len(outcome.attempts):
-                within.setdefault(not_within(outcome), []).append(outcome.name + some(outcome))
-        lines += [f"{point.name}: {text}: {join(names)}." for text, names in within.items()]
+                within.setdefault(show_time(short_ns(outcome)), []).append(
+                    outcome.name + some(outcome)
+                )
+        told = [f"within {end}: {join(names)}" for end, names in within.items()]
+        lines += [f"{point.name}: not reached {'; '.join(told)}."] if told else []
     return lines
 
 

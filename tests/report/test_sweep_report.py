@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from simbench.records import TABLES, RunFolder, arrow
 from simbench.report import page as page_module
-from simbench.report.figure import house_style, report_figures, sweep_figures
+from simbench.report.figure import house_style, name_ticks, report_figures, sweep_figures
 from simbench.report.page import write_report
 from simbench.report.points import at_points
 from simbench.report.sweep_table import sweep_rows
@@ -111,6 +112,27 @@ def test_one_axis_of_numbers_tells_from_where_on_another_is_first(swept):
         "100 Mbit/s: chatty after 20.5 s, 1.54 times as fast as frugal (31.5 s).",
     ]
     assert told[4] == "1 Mbit/s: not reached within 600 s: chatty."
+
+
+def test_who_does_not_arrive_is_said_point_by_point(swept):
+    told = verdict(swept(PLACE, law=lambda *_: 1e6, names=("a", "bb")))
+
+    assert told[-2:] == [
+        "here: not reached within 600 s: a and bb.",
+        "there: not reached within 600 s: a and bb.",
+    ]
+
+
+def test_a_narrow_panel_names_powers_of_ten_alone():
+    named = []
+    for narrow in (False, True):
+        axes = Figure().subplots()
+        axes.set_xscale("log")
+        axes.set_xlim(1.5, 300)
+        name_ticks(axes.xaxis, narrow=narrow)
+        inside = [tick for tick in axes.get_xticks() if 1.5 <= tick <= 300]
+        named.append([round(tick) for tick in inside])
+    assert named == [[2, 5, 10, 20, 50, 100, 200], [10, 100]]
 
 
 def test_an_axis_in_another_order_is_told_from_low_to_high(swept):

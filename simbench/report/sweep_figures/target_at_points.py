@@ -25,6 +25,8 @@ from simbench.report.quantities import Unit, digits, time_unit
 _COLUMNS = 3
 _MOST_PANELS = 9
 _LOG_FROM = 20
+_MOST_TICKS = 30_000
+"""Largest over smallest number that a figure's whole width has room for, with 1, 2 and 5 named."""
 
 
 class TargetAtPoints(SweepFigure):
@@ -63,7 +65,8 @@ class TargetAtPoints(SweepFigure):
             panels[0].set_xscale("log")
             room = (max(places) / min(places)) ** 0.6
             panels[0].set_xlim(min(places) / unit.size / 1.6, max(places) / unit.size * room)
-            name_ticks(panels[0].xaxis)
+            left, right = panels[0].get_xlim()
+            name_ticks(panels[0].xaxis, narrow=right / left > _MOST_TICKS ** (1 / columns))
         else:
             panels[0].set_xlim(0, max(places) / unit.size * 2.0)
         panels[0].set(
