@@ -17,7 +17,7 @@ test: $(VENV)/.ready  ## Pass all checks and tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not ray"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not ray"
 	$(BIN)/pytest -m ray
 
 reference: $(VENV)/.ready  ## Make the committed run and report of the quickstart anew

@@ -39,8 +39,12 @@ collect_ignore_glob = ["*conftest.py"]
 OPTIONAL = {"huggingface": ("transformers", "datasets")}
 """Kinds that take packages which the tests do without, and these packages."""
 
+LONGEST = ("test_reference.py", "test_laws.py", "test_interruptions.py", "test_compile.py")
+"""Files that others should run beside, not before: each is one worker's from start to end."""
+
 
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
         for kind in (getattr(item, "callspec", None) and item.callspec.id.split("-")) or ():
             for package in OPTIONAL.get(kind, ()):
