@@ -38,14 +38,14 @@ network: {{kind: star, bandwidth: 1 Gbit/s, latency: 1 ms}}
 sweep:
   network.bandwidth: [{bandwidths}]
   network.latency: [{latencies}]
-strategies: {{{strategies}}}
+strategies: {{{strategy}}}
 evaluate_every: {updates}
 stop: {{updates: {updates}}}
 seeds: [0]
 """
 
-SYNCHRONOUS = ("all-reduce: {kind: averaging, combine: gradients}",)
-ASYNCHRONOUS = ("asynchronous: {kind: asynchronous, learning_rate: 0.01}",)
+SYNCHRONOUS = "all-reduce: {kind: averaging, combine: gradients}"
+ASYNCHRONOUS = "asynchronous: {kind: asynchronous, learning_rate: 0.01}"
 
 
 def main(
@@ -75,9 +75,7 @@ def main(
     )
 
 
-def scenario(
-    strategies: tuple[str, ...], layers: int, width: int, updates: int, side: int
-) -> Scenario:
+def scenario(strategy: str, layers: int, width: int, updates: int, side: int) -> Scenario:
     """Return the scenario with ``side`` bandwidths and as many latencies, evenly in logarithm."""
     steps = [index / max(1, side - 1) for index in range(side)]
     text = SCENARIO.format(
@@ -86,7 +84,7 @@ def scenario(
         updates=updates,
         bandwidths=", ".join(f"{10 * 1000**step:.4g} Mbit/s" for step in steps),
         latencies=", ".join(f"{10 * 5000**step:.4g} us" for step in steps),
-        strategies=", ".join(strategies),
+        strategy=strategy,
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scenario.yaml"

@@ -12,13 +12,17 @@ device could do if it did nothing but this work's multiplications, at the given 
 of one large matrix product that is measured here, in the type that the model is computed in.
 """
 
+import functools
 import statistics
 import time
+from collections.abc import Callable
+from contextlib import closing
 from typing import Annotated
 
 import torch
 import typer
 
+from simbench.execution.device import prepare
 from simbench.execution.executor import Executor
 from simbench.execution.threads import ThreadExecutor
 from simbench.execution.values import Graph, Recipe
@@ -61,15 +65,24 @@ def main(
         f"in {task.mixed_precision or task.dtype}, {batch_size} samples of {task.model.length} "
         f"tokens a step, at most {WIDEST} operations a call"
     )
-    rates: dict[str, list[float]] = {"one by one": []}
-    if device == "cuda":
-        rates |= {f"{number} streams": [] for number in _STREAMS}
-    rates["vectorised"] = []
+    prepare(device)
+    sides: dict[str, Callable[[], Executor]] = {
+        "one by one": lambda: VectorisedExecutor(device),
+        **{
+            f"{number} streams": functools.partial(ThreadExecutor, number, device)
+            for number in (_STREAMS if device == "cuda" else ())
+        },
+        "vectorised": lambda: VectorisedExecutor(device),
+    }
+    rates: dict[str, list[float]] = {side: [] for side in sides}
     for number in range(rounds + 1):
-        for side, found in rates.items():
-            rate = node_steps_per_s(task, device, nodes, steps, side)
+        for side, start in sides.items():
+            with closing(start()) as executor:
+                rate = node_steps_per_s(
+                    task, executor, nodes, steps, one_by_one=side == "one by one"
+                )
             if number:  # the first warms up
-                found.append(rate)
+                rates[side].append(rate)
     flops = task.step_flops
     limit = parse(peak, COMPUTE_RATE_FLOPS) if peak else matrix_rate(device, bfloat16=bfloat16)
     for side, found in rates.items():
@@ -90,14 +103,12 @@ def main(
     )
 
 
-def node_steps_per_s(task: Task, device: str, nodes: int, steps: int, side: str) -> float:
-    """Return how many gradients and steps a second are computed."""
-    executor: Executor = VectorisedExecutor(device)
-    if side.endswith("streams"):
-        executor.close()
-        executor = ThreadExecutor(int(side.removesuffix(" streams")), device)
+def node_steps_per_s(
+    task: Task, executor: Executor, nodes: int, steps: int, *, one_by_one: bool
+) -> float:
+    """Return how many gradients and steps a second are computed; asked for singly or together."""
     graph = Graph()
-    training = Training(graph, Bench(task, 0, nodes, device, ""), task.optimizer)
+    training = Training(graph, Bench(task, 0, nodes, executor.device, ""), task.optimizer)
     parameters, state = training.initial(0)
     replicas: list[tuple[Recipe, Recipe]] = [(parameters, state)] * nodes
     begun_s = 0.0
@@ -105,18 +116,16 @@ def node_steps_per_s(task: Task, device: str, nodes: int, steps: int, side: str)
         for rank, (x, kept) in enumerate(replicas):
             gradient = training.gradient(x, rank, step)
             replicas[rank] = training.step(x, kept, gradient, rank)
-            if side == "one by one":
+            if one_by_one:
                 executor.start(replicas[rank][0]).result()
         # The argument makes it another recipe each time.
         last = graph.recipe(All(), [x for x, _ in replicas], (step,))
         executor.start(last).result()
-        if device == "cuda":
+        if executor.device == "cuda":
             torch.cuda.synchronize()
         if not step:  # from here on, each node has parameters of its own
             begun_s = time.perf_counter()
-    taken_s = time.perf_counter() - begun_s
-    executor.close()
-    return nodes * steps / taken_s
+    return nodes * steps / (time.perf_counter() - begun_s)
 
 
 class All:

@@ -1,7 +1,9 @@
 """Make a committed run and its report anew, with an empty memo.
 
-python scripts/reference.py                # the quickstart, on Ray: both folders ``reference``
-python scripts/reference.py strategies     # the comparison, in processes: half an hour
+    python scripts/reference.py                # the quickstart, on Ray: both folders ``reference``
+    python scripts/reference.py strategies     # the comparison, in processes: half an hour
+
+Nothing else writes those folders.
 """
 
 import sys

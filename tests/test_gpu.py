@@ -5,6 +5,7 @@ import pickle
 import pytest
 import ray
 import torch
+from plug_ins import data_for, every
 
 from simbench.cluster.cluster import Cluster
 from simbench.cluster.machines.fixed import Fixed
@@ -14,7 +15,6 @@ from simbench.execution.memo import Memo
 from simbench.execution.threads import ThreadExecutor
 from simbench.execution.values import Graph
 from simbench.execution.vectorised import VectorisedExecutor
-from simbench.learning.fit import misfit_of
 from simbench.learning.models.gpt import GPT
 from simbench.learning.operations import Bench, Gradient, Initial, Step
 from simbench.learning.optimizers.adamw import AdamW
@@ -22,9 +22,8 @@ from simbench.learning.optimizers.sgd import SGD
 from simbench.learning.task import Task
 from simbench.learning.training import Training
 from simbench.ray_cluster.executor import RayExecutor
-from simbench.scenario import CHOICES, Stop
+from simbench.scenario import Stop
 from simbench.simulation import simulate
-from simbench.spec import discover
 from simbench.strategies.averaging import Averaging
 from simbench.strategies.parameter_server import ParameterServer
 from simbench.testing import MS, small_scenario
@@ -78,11 +77,6 @@ def test_a_moment_of_a_gpu_goes_on_there_with_the_same_bits(tmp_path):
     assert torch.equal(again, third.cpu())
 
 
-def every(key):
-    package, base = CHOICES[key]
-    return [(kind, found()) for kind, found in discover(package, base).items()]
-
-
 def small(strategy=None, *, vectorise=False, faults=(), **task):
     scenario = small_scenario(
         strategy or Averaging(combine="gradients"),
@@ -96,11 +90,6 @@ def small(strategy=None, *, vectorise=False, faults=(), **task):
     return scenario.model_copy(update={"task": scenario.task.model_copy(update=settings)})
 
 
-def with_model(model):
-    datasets = [found for _, found in every("task.data")]
-    return small(model=model, data=next(d for d in datasets if not misfit_of(model, d)))
-
-
 MADE = {
     "strategies": small,
     "strategies.compression": lambda c: small(Averaging(combine="gradients", compression=c)),
@@ -108,13 +97,13 @@ MADE = {
     "task.gradient": lambda transform: small(gradient=(transform,)),
     "task.optimizer": lambda optimizer: small(optimizer=optimizer),
     "task.optimizer.schedule": lambda s: small(optimizer=SGD(learning_rate=0.01, schedule=(s,))),
-    "task.model": with_model,
+    "task.model": lambda model: small(model=model, data=data_for(model)),
     "faults": lambda fault: small(faults=(fault,)),
 }
 CASES = [
     pytest.param(make, choice, id=f"{key}-{kind}")
     for key, make in MADE.items()
-    for kind, choice in every(key)
+    for kind, choice in every(key).items()
 ]
 
 
@@ -147,7 +136,7 @@ def test_a_run_on_a_gpu_is_that_of_the_processor_and_the_same_twice(make, choice
 
 
 @pytest.mark.parametrize(
-    "strategy", [pytest.param(each, id=kind) for kind, each in every("strategies")]
+    "strategy", [pytest.param(each, id=kind) for kind, each in every("strategies").items()]
 )
 def test_a_vectorised_run_on_a_gpu_is_that_of_the_processor(strategy):
     plain = run_on(ThreadExecutor(1), small(strategy))

@@ -1,14 +1,12 @@
 """Every plug-in that is discovered passes the laws of its kind: a new file is covered at once."""
 
+import plug_ins
 import pytest
 
 from simbench import testing
 from simbench.learning.dataset import Dataset
-from simbench.learning.fit import misfit_of
 from simbench.learning.optimizers.sgd import SGD
 from simbench.peer_graphs.ring import RingGraph
-from simbench.scenario import CHOICES
-from simbench.spec import discover
 from simbench.strategies.ad_psgd import ADPSGD
 from simbench.strategies.async_local_sgd import AsyncLocalSGD
 from simbench.strategies.averaging import Averaging
@@ -18,8 +16,7 @@ from simbench.strategies.parameter_server import ParameterServer
 
 
 def every(key):
-    package, base = CHOICES[key]
-    return [pytest.param(found(), id=kind) for kind, found in discover(package, base).items()]
+    return [pytest.param(found, id=kind) for kind, found in plug_ins.every(key).items()]
 
 
 @pytest.mark.parametrize("strategy", every("strategies"))
@@ -98,21 +95,14 @@ def test_policies(strategy):
     testing.check_policies(strategy)
 
 
-def data_for(model):
-    package, base = CHOICES["task.data"]
-    return next(d() for d in discover(package, base).values() if not misfit_of(model, d()))
-
-
 @pytest.mark.parametrize("model", every("task.model"))
 def test_model(model):
-    testing.check_model(model, data_for(model))
+    testing.check_model(model, plug_ins.data_for(model))
 
 
 @pytest.mark.parametrize("data", every("task.data"))
 def test_dataset(data: Dataset):
-    package, base = CHOICES["task.model"]
-    model = next(m() for m in discover(package, base).values() if not misfit_of(m(), data))
-    testing.check_dataset(data, model)
+    testing.check_dataset(data, plug_ins.model_for(data))
 
 
 @pytest.mark.parametrize("sharding", every("task.shards"))

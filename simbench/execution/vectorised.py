@@ -9,7 +9,7 @@ import functools
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -114,7 +114,7 @@ class VectorisedExecutor:
         self._promises = [each for each in self._promises if each.recipe.result is PENDING]
 
     def _compute(self, call: list[Recipe]) -> None:
-        operation: Any = call[0].operation
+        operation = cast("Vectorised", call[0].operation)  # where there is more than one
         parts: defaultdict[Hashable, list[Recipe]] = defaultdict(list)
         if len(call) == 1:
             parts[None] = call
