@@ -62,7 +62,8 @@ class Exchange:
             memory: what another exchange had as its ``memory``, to go on from there.
             layout: of the vectors, by default the model's.
             turns: the number of its first turn, and from one to the next: draws are named by it.
-            missing: the share of what wasn't sent that the next vector doesn't have in it anyway.
+            missing: the share of what wasn't sent that the next vector doesn't have in it anyway;
+                0 keeps no residual.
         """
         self._node = node
         self._compression = compression
@@ -221,7 +222,7 @@ class Exchange:
 
     def _keep(self, memory: _Memory, given: Value, decoded: Value, before: Value) -> None:
         assert self._compression is not None
-        if self._compression.error_feedback:
+        if self._compression.error_feedback and self._missing:
             memory.residual = self._node.subtract(given, decoded)
         if self._compression.remembers:
             memory.before = before

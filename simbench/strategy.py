@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    Field,
     NonNegativeInt,
     PositiveFloat,
     SerializerFunctionWrapHandler,
@@ -18,6 +19,7 @@ from simbench.learning.optimizer import Optimizer
 from simbench.node import Node, Steps
 from simbench.policies.wait import Wait
 from simbench.policy import Policy
+from simbench.public_copies import PublicCopies
 from simbench.spec import OneOf, Spec, misfit
 
 ServerPlace = Literal["own_machine"] | NonNegativeInt
@@ -146,6 +148,59 @@ class CompressingStrategy(Strategy, ABC):
     def exchange(self, node: Node, memory: tuple[Any, ...] = ()) -> Exchange:
         """Return how ``node`` gives to the others and gets from them, from ``memory`` on."""
         return Exchange(node, self.compression, memory)
+
+
+class GossipStrategy(CompressingStrategy, ABC):
+    """A strategy of peers that each mix their parameters with those of neighbours."""
+
+    consensus_step_size: float | None = Field(default=None, gt=0, le=1)
+    """How far compressed parameters go towards the neighbours'; needed with a compression.
+
+    1 for one that leaves little out, such as fp16 or int8; for others about the share of a vector
+    that gets through.
+    """
+
+    @model_validator(mode="after")
+    def _has_step_size(self) -> "GossipStrategy":
+        key = ("consensus_step_size",)
+        if self.compression and self.consensus_step_size is None:
+            raise misfit(
+                key,
+                "needed with a compression: 1 where it leaves little out, as fp16 and int8 do, "
+                "else about the share of a vector that gets through",
+            )
+        if self.consensus_step_size is not None and not self.compression:
+            raise misfit(key, "is for a compression, and there is none")
+        return self
+
+    @model_validator(mode="after")
+    def _copies_settle(self) -> "GossipStrategy":
+        if self.compression and self.compression.exaggerates:
+            raise misfit(
+                ("compression", self.compression.kind, "error_feedback"),
+                "expected true: between neighbours what isn't sent is always kept, and entries "
+                "that are scaled up for those that aren't would overshoot",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _copies_are_of_neighbours(self) -> "GossipStrategy":
+        if self.compression and self.on_failure.goes_on:
+            raise misfit(
+                ("on_failure",),
+                "with compression, one can only wait: who joins has no copies of its neighbours' "
+                "parameters",
+            )
+        return self
+
+    @property
+    def server_place(self) -> None:
+        """There is no server."""
+        return None
+
+    def copies(self, node: Node) -> PublicCopies:
+        """Return what ``node`` compresses by what it sends to its neighbours."""
+        return PublicCopies(node, self.compression, self.consensus_step_size or 1.0)
 
 
 def shard_places(server: ShardPlace, num_servers: int) -> tuple[ServerPlace, ...]:

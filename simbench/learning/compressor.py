@@ -108,6 +108,14 @@ class Compression(Spec, ABC):
         return False
 
     @property
+    def exaggerates(self) -> bool:
+        """Whether what is decoded is larger than what was given, in part, to be right on average.
+
+        The difference from what was given can then be larger than that itself.
+        """
+        return False
+
+    @property
     def keeps_scale(self) -> bool:
         """Whether what is decoded is of the size of what was given; a bare sign isn't."""
         return not self.takes_sign

@@ -7,10 +7,10 @@ from simbench.node import Node, Steps
 from simbench.peer_graph import PeerGraph, distances
 from simbench.peer_graphs.complete import CompleteGraph
 from simbench.spec import OneOf, misfit
-from simbench.strategy import Strategy
+from simbench.strategy import GossipStrategy
 
 
-class ADPSGD(Strategy):
+class ADPSGD(GossipStrategy):
     """Nobody waits for a slow neighbour: a replica is averaged while its gradient is computed.
 
     Workers of even rank are active, those of odd rank passive, and only edges between the two kinds
@@ -25,6 +25,9 @@ class ADPSGD(Strategy):
     gradient waits for the averaging that began with it. Each step is an update; the model is the
     mean of all replicas, and staleness counts the steps of others since y_i was read.
 
+    With a ``compression`` both send differences, and each moves by half of what the two copies of
+    their edge differ (``simbench.public_copies``).
+
     Source:
         Lian, Zhang, Zhang, Liu, "Asynchronous Decentralized Parallel Stochastic Gradient Descent",
         ICML 2018, arXiv:1710.06952, algorithm 1 with pairs for W_k, and its remedy for deadlocks.
@@ -36,11 +39,6 @@ class ADPSGD(Strategy):
     two of odd rank, aren't used."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "updates"
-
-    @property
-    def server_place(self) -> None:
-        """There is no server."""
-        return None
 
     def check(self, num_workers: int) -> None:
         """Refuse edges of one direction, and a graph that its used edges don't hold together."""
@@ -68,29 +66,41 @@ class ADPSGD(Strategy):
 
     def _act(self, node: Node) -> Steps:
         """Compute and average at the same time, then step."""
-        state = node.initial_state()
+        state, copies = node.initial_state(), self.copies(node)
         for step in itertools.count():
             computing = node.compute_gradient(state.parameters)
             peers = self._peers(node.rank, len(node.workers), step)
             if peers:
                 draw = node.shared_draw(f"partner of {node.rank}", step)
-                node.send(peers[int(draw.integers(len(peers)))], state.parameters, tag="average")
-                state = state.with_parameters((yield node.receive("mean")).body)
+                peer, x = peers[int(draw.integers(len(peers)))], state.parameters
+                node.send(peer, (yield from copies.encode(x, peer)), tag="average")
+                mail = yield node.receive("mean")
+                state = state.with_parameters(
+                    copies.mix(x, [mail], {peer: 1 / 2}, {peer: 1 / 2})
+                    if self.compression
+                    else mail.body
+                )
                 node.publish(state.parameters, batches=0)
             state = node.step(state, (yield computing))
             node.publish(state.parameters)
 
     def _respond(self, node: Node) -> Steps:
         """Compute and step; in between, average with whoever asks."""
-        state = node.initial_state()
+        state, copies = node.initial_state(), self.copies(node)
 
         def answer() -> Steps:
             nonlocal state
             while True:
                 mail = yield node.receive("average")
-                state = state.with_parameters(node.mix(mail.body, state.parameters))
+                if self.compression:
+                    reply = yield from copies.encode(state.parameters, mail.sender)
+                    half = {mail.sender: 1 / 2}
+                    mean = copies.mix(state.parameters, [mail], half, half)
+                else:
+                    reply = mean = node.mix(mail.body, state.parameters)
+                state = state.with_parameters(mean)
                 node.publish(state.parameters, batches=0)
-                node.send(mail.sender, state.parameters, tag="mean")
+                node.send(mail.sender, reply, tag="mean")
 
         node.start(answer())
         while True:

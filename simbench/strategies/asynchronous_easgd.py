@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from simbench.node import Node, Steps
-from simbench.strategy import ServerPlace, Strategy
+from simbench.strategy import CompressingStrategy, ServerPlace
 
 
-class AsynchronousEASGD(Strategy):
+class AsynchronousEASGD(CompressingStrategy):
     """Every ``period`` of its steps, a worker's x and the server's centre c move to each other.
 
     With alpha the moving rate and lr the learning rate, at a step that ``period`` divides
@@ -21,6 +21,7 @@ class AsynchronousEASGD(Strategy):
     c as it was when x arrived, and goes on; nobody waits for another worker. Equal workers in
     lock-step take turns: the paper's round-robin. An update is one exchange, behind which are
     ``period`` local steps. Staleness counts the exchanges of others since the worker's last one.
+    With a ``compression`` it sends how far x is from the last c that it was sent.
 
     With a ``momentum`` delta, a step looks ahead, as Nesterov's does (EAMSGD). lr is the rate of
     plain SGD, which the task's optimiser should then be; another one's step stands for -lr g:
@@ -54,15 +55,16 @@ class AsynchronousEASGD(Strategy):
     def work(self, node: Node) -> Steps:
         """Step; every ``period`` steps, exchange x for the centre and move towards it."""
         alpha = self._alpha(node)
-        state = node.initial_state()
+        state, exchange = node.initial_state(), self.exchange(node)
+        read = state.parameters
         velocity, ahead = None, (1.0, self.momentum)
         for step in itertools.count():
             x = pulled = state.parameters
             # Before the first step nothing would move: all stand at the centre.
             if step and step % self.period == 0:
-                node.send(node.server, x, tag="push")
-                model = yield node.receive("model")
-                pulled = node.mix(x, model.body, weights=(1 - alpha, alpha))
+                node.send(node.server, (yield from exchange.encode(x, since=read)), tag="push")
+                read = (yield node.receive("model")).body
+                pulled = node.mix(x, read, weights=(1 - alpha, alpha))
             gradient = yield node.compute_gradient(
                 node.mix(x, velocity, weights=ahead) if velocity else x
             )
@@ -75,26 +77,32 @@ class AsynchronousEASGD(Strategy):
     def serve(self, node: Node) -> Steps:
         """Answer each x with the centre, then move that towards x."""
         alpha = self._alpha(node)
-        exchange, centre = node.resume(0, node.initial_state().parameters)
-        last = dict.fromkeys(node.workers, exchange)
+        update, centre = node.resume(0, node.initial_state().parameters)
+        exchange = self.exchange(node)
+        last = dict.fromkeys(node.workers, update)
+        # Where it is compressed, what comes is how far a worker is from what it was sent.
+        sent = dict.fromkeys(node.workers, centre if self.compression else None)
         while True:
             push = yield node.receive(("push", "join"))
             node.send(push.sender, centre, tag="model")
+            before = sent[push.sender]
+            sent[push.sender] = centre if self.compression else None
             if push.tag == "join":
-                last[push.sender] = exchange
+                last[push.sender] = update
                 continue
-            centre = node.mix(centre, push.body, weights=(1 - alpha, alpha))
-            staleness = exchange - last[push.sender]
-            exchange += 1
-            last[push.sender] = exchange
+            x = exchange.concluded(exchange.decode(push.body), before)
+            centre = node.mix(centre, x, weights=(1 - alpha, alpha))
+            staleness = update - last[push.sender]
+            update += 1
+            last[push.sender] = update
             node.publish(
                 centre,
-                exchange,
+                update,
                 contributor=push.sender,
                 staleness=staleness,
                 batches=self.period,
             )
-            yield from node.keep(exchange, centre)
+            yield from node.keep(update, centre)
 
     def _alpha(self, node: Node) -> float:
         return self.moving_rate or 0.9 / len(node.workers)

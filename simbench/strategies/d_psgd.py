@@ -1,21 +1,26 @@
 """Decentralised parallel SGD: each node averages with its neighbours at every step."""
 
 import itertools
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from simbench.execution.values import Value
 from simbench.node import Node, Steps
 from simbench.peer_graph import PeerGraph
 from simbench.peer_graphs.ring import RingGraph
+from simbench.public_copies import PublicCopies
 from simbench.spec import OneOf, misfit
-from simbench.strategy import Strategy
+from simbench.strategy import GossipStrategy
 
 
-class DPSGD(Strategy):
+class DPSGD(GossipStrategy):
     """With doubly stochastic W_k, x_{k+1,i} = sum_j W_k,ij x_{k,j} - lr g_i(x_{k,i}).
 
     That is ``combine_then_adapt``, the paper's order: neighbours' parameters travel while the
     gradient is computed. With ``adapt_then_combine``, x_{k+1,i} = sum_j W_k,ij (x_{k,j} - lr
     g_j(x_{k,j})): they travel after the step, and on the complete graph this is all-reduce SGD.
+
+    With a ``compression`` it is CHOCO-SGD (``simbench.public_copies``): its authors' code in the
+    first order, their algorithm 2 in the second.
 
     Source:
         Lian et al., "Can Decentralized Algorithms Outperform Centralized Algorithms? A Case Study
@@ -31,11 +36,6 @@ class DPSGD(Strategy):
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
     resumes: ClassVar[bool] = True
-
-    @property
-    def server_place(self) -> None:
-        """There is no server."""
-        return None
 
     def check(self, num_workers: int) -> None:
         """Refuse a graph that doesn't fit or has no doubly stochastic weights."""
@@ -58,25 +58,29 @@ class DPSGD(Strategy):
     def work(self, node: Node) -> Steps:
         """Mix and step, in the chosen order."""
         done, state = node.resume(0, node.initial_state())
+        copies = self.copies(node)
         for step in itertools.count(done + 1):
             if self.order == "combine_then_adapt":
                 computing = node.compute_gradient(state.parameters)
-                mixed = yield from self._mix(node, state.parameters, step)
+                mixed = yield from self._mix(node, copies, state.parameters, step)
                 state = node.step(state.with_parameters(mixed), (yield computing))
             else:
                 state = node.step(state, (yield node.compute_gradient(state.parameters)))
-                mixed = yield from self._mix(node, state.parameters, step)
+                mixed = yield from self._mix(node, copies, state.parameters, step)
                 state = state.with_parameters(mixed)
             node.publish(state.parameters, progress=step)
             yield from node.keep(step, state)
 
-    def _mix(self, node: Node, own: Any, step: int) -> Steps:
+    def _mix(self, node: Node, copies: PublicCopies, own: Value, step: int) -> Steps:
         """Send ``own`` to the neighbours, return the weighted mean of theirs and it."""
         now = self.graph.among(node.members_in(step), len(node.workers), step - 1)
         tag = f"step {step}"
         for peer in now.sends[node.rank]:
-            node.send(peer, own, tag)
+            node.send(peer, (yield from copies.encode(own, peer)), tag)
         mails = yield from node.receive_from_each(now.receives[node.rank], tag)
+        if self.compression:
+            gives = {peer: now.averaging(peer)[node.rank] for peer in now.sends[node.rank]}
+            return copies.mix(own, mails, now.averaging(node.rank), gives)
         theirs = {mail.sender: mail.body for mail in mails} | {node.rank: own}
         weights = now.averaging(node.rank, theirs)
         # Equal weights are the mean that an all-reduce makes, bit for bit.

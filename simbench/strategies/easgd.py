@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from simbench.node import Node, Steps
-from simbench.strategy import Strategy
+from simbench.strategy import CompressingStrategy
 
 
-class EASGD(Strategy):
+class EASGD(CompressingStrategy):
     """Every ``period`` steps, a spring pulls each replica x_i to the centre c, and c to them.
 
     With alpha the moving rate, lr the learning rate and N workers, at a step that ``period``
@@ -19,7 +19,8 @@ class EASGD(Strategy):
         c   <- (1 - beta) c + beta 1/N sum_i x_i,    beta = N alpha
 
     where every right-hand side is from before the step; other steps are local. All workers keep the
-    same c, so one all-reduce of x_i is all that is sent. What is evaluated is c.
+    same c, so one all-reduce of x_i is all that is sent, or of x_i - c with a ``compression``. What
+    is evaluated is c.
 
     With a ``momentum`` delta, a step looks ahead, as Nesterov's does (EAMSGD). lr is the rate of
     plain SGD, which the task's optimiser should then be; another one's step stands for -lr g:
@@ -52,13 +53,14 @@ class EASGD(Strategy):
         """Step; every ``period`` steps, pull at the centre and be pulled."""
         alpha = self.moving_rate or 0.9 / len(node.workers)
         state = node.initial_state()
-        done, state, centre, velocity = node.resume(0, state, state.parameters, None)
+        done, state, centre, velocity, sent = node.resume(0, state, state.parameters, None, ())
+        exchange = self.exchange(node, sent)
         ahead = (1.0, self.momentum)
         for step in itertools.count(done):
             x = pulled = state.parameters
             # Before the first step nothing would move: all stand at the centre.
             if step and step % self.period == 0:
-                mean = yield node.all_reduce(x)
+                mean = yield from exchange.all_reduce(x, since=centre)
                 pulled = node.mix(x, centre, weights=(1 - alpha, alpha))
                 beta = alpha * len(node.members)
                 centre = node.mix(centre, mean, weights=(1 - beta, beta))
@@ -71,4 +73,4 @@ class EASGD(Strategy):
             if self.momentum:
                 velocity = node.subtract(state.parameters, pulled)
             node.publish(centre, progress=step + 1)
-            yield from node.keep(step + 1, state, centre, velocity)
+            yield from node.keep(step + 1, state, centre, velocity, exchange.memory)

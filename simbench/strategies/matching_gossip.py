@@ -9,10 +9,10 @@ from simbench.node import Node, Steps
 from simbench.peer_graph import PeerGraph
 from simbench.peer_graphs.complete import CompleteGraph
 from simbench.spec import OneOf, misfit
-from simbench.strategy import Strategy
+from simbench.strategy import GossipStrategy
 
 
-class MatchingGossip(Strategy):
+class MatchingGossip(GossipStrategy):
     """All take a step; then the pairs (i, j) of a random matching set x_i, x_j <- (x_i + x_j) / 2.
 
     The matching is drawn anew at each step and is the same on all nodes, so nobody has to ask. On
@@ -36,11 +36,6 @@ class MatchingGossip(Strategy):
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
     resumes: ClassVar[bool] = True
 
-    @property
-    def server_place(self) -> None:
-        """There is no server."""
-        return None
-
     def check(self, num_workers: int) -> None:
         """Refuse a graph that doesn't fit or has edges of one direction."""
         self.graph.check("graph", num_workers)
@@ -51,17 +46,22 @@ class MatchingGossip(Strategy):
     def work(self, node: Node) -> Steps:
         """Step; exchange with the partner, if there is one."""
         done, state = node.resume(0, node.initial_state())
+        copies = self.copies(node)
         for step in itertools.count(done + 1):
             state = node.step(state, (yield node.compute_gradient(state.parameters)))
             draw = int(node.shared_draw("matching", step).integers(2**63))
             now = self.graph.among(node.members_in(step), len(node.workers), step - 1)
             partner = now.matching(draw, self.pairs).get(node.rank)
             if partner is not None:
-                node.send(partner, state.parameters, tag=f"step {step}")
-                mail = yield node.receive(f"step {step}", partner)
-                if mail is not None:  # else the partner has left
+                x, tag = state.parameters, f"step {step}"
+                node.send(partner, (yield from copies.encode(x, partner)), tag)
+                mail = yield node.receive(tag, partner)
+                if self.compression:
+                    half = {partner: 1 / 2}
+                    state = state.with_parameters(copies.mix(x, [mail], half, half))
+                elif mail is not None:  # else the partner has left
                     # Both add in the order of ranks: their sum is one Value.
-                    both = [state.parameters, mail.body]
+                    both = [x, mail.body]
                     mean = node.mix(*(both if node.rank < partner else both[::-1]))
                     state = state.with_parameters(mean)
             node.publish(state.parameters, progress=step)

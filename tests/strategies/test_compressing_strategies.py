@@ -40,9 +40,11 @@ from simbench.scenario_file import dump, load
 from simbench.simulation import NoNumbersError, Simulation
 from simbench.strategies.async_local_sgd import AsyncLocalSGD
 from simbench.strategies.asynchronous import Asynchronous
+from simbench.strategies.asynchronous_easgd import AsynchronousEASGD
 from simbench.strategies.averaging import Averaging
 from simbench.strategies.delay_compensated import DelayCompensated
 from simbench.strategies.diloco import DiLoCo
+from simbench.strategies.easgd import EASGD
 from simbench.strategies.fedasync import FedAsync
 from simbench.strategies.fedbuff import FedBuff
 from simbench.strategies.hierarchical_averaging import HierarchicalAveraging
@@ -136,6 +138,9 @@ STRATEGIES = [
     AsyncLocalSGD(period=2, outer=SGD(learning_rate=0.5)),
     DelayCompensated(),
     KBatchSync(batches=6),
+    # A moving rate of 1/4, so that all it makes are numbers of few bits.
+    EASGD(period=2, moving_rate=0.25),
+    AsynchronousEASGD(period=2, moving_rate=0.25),
 ]
 
 
@@ -339,6 +344,8 @@ def test_each_slice_of_a_fragment_is_compressed_by_itself(compression, per_slice
         ),
         FedBuff(buffer=2, compression=TopK(share=0.3)),
         KBatchSync(compression=QSGD()),
+        EASGD(compression=TopK(share=0.3)),
+        AsynchronousEASGD(compression=TopK(share=0.3)),
     ],
     ids=str,
 )

@@ -34,6 +34,11 @@ class RandomK(Summable):
         """All the same, in each turn anew."""
         return True
 
+    @property
+    def exaggerates(self) -> bool:
+        """Where what isn't sent isn't kept."""
+        return not self.error_feedback
+
     def _k(self, layout: Layout) -> int:
         return math.ceil(self.share * layout.length)
 
