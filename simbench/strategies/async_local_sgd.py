@@ -29,8 +29,9 @@ class AsyncLocalSGD(CompressingStrategy):
     each worker took last, and at first by its usual speed; ``grace: null`` waits for all.
 
     Source:
-        Liu et al., "Asynchronous Local-SGD Training for Language Modeling", 2024, arXiv:2401.09135
-        (its grace period, delayed Nesterov and dynamic local updates).
+        Liu et al., "Asynchronous Local-SGD Training for Language Modeling", 2024, arXiv:2401.09135,
+        algorithms 2 and 5 (grace period), 3 (delayed Nesterov) and equation 6 (dynamic local
+        updates, without the 1).
     """
 
     kind: Literal["async_local_sgd"] = "async_local_sgd"
@@ -39,7 +40,7 @@ class AsyncLocalSGD(CompressingStrategy):
     grace: Nanoseconds | None = 0
     """How long those who ended wait for others; ``null`` waits for all: synchronous local SGD."""
     outer: OptimizerChoice = DelayedNesterov(learning_rate=0.7, momentum=0.5)
-    """The outer optimiser, with a learning rate of its own; the paper's momentum is 0.9."""
+    """The outer optimiser, with a learning rate of its own; the authors' momentum is 0.9."""
     outer_step: Literal["window", "push"] = "push"
     """What it steps on: the mean of a window's pushes or, as in the paper, one after the other."""
     local_updates: Literal["fixed", "dynamic"] = "fixed"

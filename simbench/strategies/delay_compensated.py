@@ -20,7 +20,8 @@ class DelayCompensated(CompressingStrategy):
 
     Source:
         Zheng et al., "Asynchronous Stochastic Gradient Descent with Delay Compensation", ICML 2017,
-        arXiv:1609.08326, algorithms 1 and 2, DC-ASGD-c and DC-ASGD-a.
+        arXiv:1609.08326, algorithms 1 (worker) and 2 (server); its DC-ASGD-c is ``constant``, its
+        DC-ASGD-a ``adaptive``.
     """
 
     kind: Literal["delay_compensated"] = "delay_compensated"

@@ -25,8 +25,9 @@ class FedAsync(CompressingStrategy):
 
     Source:
         Xie, Koyejo, Gupta, "Asynchronous Federated Optimization", 2019, arXiv:1903.03934,
-        algorithm 1 (FedAsync+Const, +Poly and +Hinge, by the damping). Staleness is 0 where nobody
-        came between; s(0) = 1, as the paper wants it.
+        algorithm 1 (FedAsync+Const, +Poly and +Hinge, by the damping); s(0) = 1, as the paper wants
+        it. Staleness is 0 where nobody came between. By the letter of the algorithm it is 1 there,
+        since its t is already the number of the x to come.
     """
 
     kind: Literal["fedasync"] = "fedasync"

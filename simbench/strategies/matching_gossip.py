@@ -17,9 +17,9 @@ class MatchingGossip(GossipStrategy):
 
     The matching is drawn anew at each step and is the same on all nodes, so nobody has to ask. On
     the complete graph of N nodes, one pair shrinks the replicas' variance by 1 - 1 / (N - 1) in
-    expectation. MATCHA decomposes the graph into fixed matchings and picks some of them at random,
-    connecting ones more often; here edges are gone through in random order and each whose nodes
-    are both free becomes a pair, as in its special case of one matching a step.
+    expectation. MATCHA decomposes the graph into fixed matchings, picks each of them at random,
+    connecting ones more often, and gives all edges one weight that it works out; here edges are
+    gone through in random order and each whose nodes are both free becomes a pair, of weight 1/2.
 
     Source:
         Wang et al., "MATCHA: Speeding Up Decentralized SGD via Matching Decomposition Sampling",

@@ -36,8 +36,9 @@ class StreamingDiLoCo(CompressingStrategy):
 
     Source:
         Douillard et al., "Streaming DiLoCo with overlapping communication: Towards a Distributed
-        Free Lunch", 2025, arXiv:2501.18512, algorithm 2. There H = 100, a fragment has 3 layers,
-        tau = 5 and alpha = 0.5; its exchange in 4 bits is ``compression: {kind: fp4}``.
+        Free Lunch", 2025, arXiv:2501.18512, algorithm 2. There H is 30 or 100, a fragment has 3
+        layers, tau is 1 and at most 5 is advised, alpha = 0 and 0.5 are compared; its exchange in 4
+        bits is ``compression: {kind: fp4}``.
     """
 
     kind: Literal["streaming_diloco"] = "streaming_diloco"

@@ -30,7 +30,8 @@ class DeMo(Compression):
 
     Source:
         Peng, Quesnelle, Kingma, "DeMo: Decoupled Momentum Optimization", 2024, arXiv:2411.19870,
-        algorithm 1 and section 3; defaults are those of the authors' code.
+        algorithm 1 and section 3; defaults are those of the authors' code. There a component is
+        averaged over those nodes that have sent it, here over all.
     """
 
     kind: Literal["demo"] = "demo"

@@ -29,8 +29,8 @@ class FP4(Compression):
 
     Source:
         Douillard et al., "Streaming DiLoCo with overlapping communication", 2025,
-        arXiv:2501.18512, section 2.4 (quantised communication). There nothing is fed back. How
-        numbers are scaled isn't told; here it is by blocks.
+        arXiv:2501.18512, section 2.4 (low-precision outer gradients). There nothing is fed back.
+        How numbers are scaled isn't told; here it is by blocks.
     """
 
     kind: Literal["fp4"] = "fp4"

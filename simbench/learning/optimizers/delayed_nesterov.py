@@ -24,8 +24,8 @@ class DelayedNesterov(Optimizer):
     Nesterov's momentum on their mean; with N = 1 every step is one.
 
     Source:
-        Liu et al., "Asynchronous Local-SGD Training for Language Modeling", 2024, arXiv:2401.09135
-        (delayed Nesterov update).
+        Liu et al., "Asynchronous Local-SGD Training for Language Modeling", 2024, arXiv:2401.09135,
+        algorithm 3; there c = 0 unless told.
     """
 
     kind: Literal["delayed_nesterov"] = "delayed_nesterov"
