@@ -141,4 +141,5 @@ def test_after_any_kill_the_same_command_ends_with_the_same_bits(start, tmp_path
     # What was computed behind the last moment that was kept; the clock had run ahead of it.
     assert computed <= all_gradients - (known - 2 - 2 - LOOKAHEAD) * EVERY * NODES
     assert computed > 0
-    assert len(list((tmp_path / "cache" / "moments").iterdir())) == 2
+    # A kill may also leave a file that wasn't finished, which others leave alone for ten minutes.
+    assert len(list((tmp_path / "cache" / "moments").glob("*.moment"))) == 2
