@@ -44,9 +44,10 @@ def group_of(parallel: Parallel, task: Task) -> Group:
         _chunk([cost for cost in costs if cost.chunk == index], parallel.tensor, entry_bytes)
         for index in range(parallel.num_chunks)
     ]
-    # What the first and the last part both have is one thing where they are on one device.
+    # What the first and the last part both have is one thing where they are on one device. Those
+    # that share the vocabulary have a part of it each.
     held = sum(sum(cost.part_entries) for cost in link_costs(task, parallel.num_chunks, 1))
-    tied_bytes = (held - task.num_parameters) * entry_bytes
+    tied_bytes = -(-(held - task.num_parameters) // parallel.tensor) * entry_bytes
     if parallel.num_stages == 1:
         only = chunks[0]
         chunks = [only._replace(parameter_bytes=only.parameter_bytes - tied_bytes)]
@@ -59,11 +60,15 @@ def _chunk(costs: Sequence[LinkCost], tensor: int, entry_bytes: int) -> Chunk:
         sum(cost.part_entries[k if len(cost.part_entries) > 1 else 0] for cost in costs)
         for k in range(tensor)
     ]
+    layers = [cost for cost in costs if not cost.of_vocabulary]
+    vocabulary = [cost for cost in costs if cost.of_vocabulary]
     return Chunk(
         share=sum(cost.share for cost in costs),
-        sums=sum(len(cost.part_entries) > 1 for cost in costs),
-        activation_bytes=max(cost.sample_bytes for cost in costs),
+        sums=sum(len(cost.part_entries) > 1 for cost in layers),
+        activation_bytes=max(cost.sample_bytes for cost in layers),
         parameter_bytes=max(entries) * entry_bytes,
+        forward_vocabulary=tuple(size for cost in vocabulary for size in cost.forward_sums),
+        backward_vocabulary=tuple(size for cost in vocabulary for size in cost.backward_sums),
     )
 
 

@@ -3,12 +3,21 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 
 class Part(nn.Module, ABC):
     """What one device does of a link, with parameters of its own."""
+
+    of_vocabulary: ClassVar[bool] = False
+    """Whether its share is one of all tokens, and not one of a layer."""
+    numbers: ClassVar[int] = 0
+    """How many numbers of a token all parts make out of their own, each in an all-reduce.
+
+    What parts give then stands apart in the sum: (..., numbers, parts). 0 where it is one term.
+    """
 
     @abstractmethod
     def forward(self, x: Tensor | None, batch: tuple[Tensor, ...]) -> Tensor:

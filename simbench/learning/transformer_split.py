@@ -5,7 +5,9 @@ Shapes: B samples, T tokens, C width, H heads, t parts.
 Source:
     Shoeybi et al., "Megatron-LM: Training Multi-Billion Parameter Language Models Using Model
     Parallelism", 2019, arXiv:1909.08053, section 3: each part has H/t heads and a t-th of the
-    feed-forward network, and what parts give is summed up once for each of both.
+    feed-forward network, and what parts give is summed up once for each of both. Each has a t-th
+    of the vocabulary too: embeddings are summed up, and of scores no more than three numbers a
+    token leave a device.
 """
 
 import copy
@@ -14,9 +16,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from simbench.learning.model import Batch, cross_entropy
+from simbench.learning.model import IGNORED, Batch, cross_entropy
 from simbench.learning.split import InTurn, Link, Part
 
 
@@ -30,14 +34,18 @@ def split_transformer(whole: Any, stages: int, tensor: int) -> list[Link]:
     Args:
         whole: a ``learning.transformer.Trunk`` whose scores are products with its embedding.
         stages: up to as many as there are blocks.
-        tensor: a divisor of the number of heads.
+        tensor: a divisor of the number of heads, and at most the vocabulary.
     """
     num_blocks = len(whole.blocks)
     links: list[Link] = []
     is_post = whole.blocks[0].shape.norm == "post"
     for chunk in range(stages):
         first, last = (num_blocks * i // stages for i in (chunk, chunk + 1))
-        rows: list[Sequence[Part]] = [[_Embedding(whole)]] if chunk == 0 else []
+        rows: list[Sequence[Part]] = []
+        if chunk == 0 and tensor == 1:
+            rows.append([_Embedding(whole)])
+        elif chunk == 0:
+            rows.append([_EmbeddingPart(whole, k, tensor) for k in range(tensor)])
         for index in range(first, last):
             if tensor == 1:
                 rows.append([_Layer(whole, index)])
@@ -45,8 +53,10 @@ def split_transformer(whole: Any, stages: int, tensor: int) -> list[Link]:
                 for sublayer in (_Heads, _FeedForward):
                     rows.append([sublayer(whole, index, k, tensor) for k in range(tensor)])
                     rows += [[_Norm(whole, index, sublayer.norm_name)]] if is_post else []
-        if chunk == stages - 1:
+        if chunk == stages - 1 and tensor == 1:
             rows.append([_Loss(whole)])
+        elif chunk == stages - 1:
+            rows += [[_Scores(whole, k, tensor) for k in range(tensor)], [_Surprise()]]
         if tensor == 1:
             rows = [[InTurn([part for row in rows for part in row])]]
         links += [Link(chunk, parts) for parts in rows]
@@ -92,6 +102,100 @@ class _Loss(Part):
 
     def slices(self, whole: Any) -> Iterable[Tensor]:
         return [*whole.final_norm.parameters(), whole.token.weight]
+
+
+class _Rows(nn.Module):
+    """Part k of t of the embeddings: those of some tokens, zeros for all others."""
+
+    def __init__(self, whole: Any, k: int, t: int) -> None:
+        super().__init__()
+        self.begin, self.end = (whole.token.num_embeddings * i // t for i in (k, k + 1))
+        self.weight = nn.Parameter(self.slice(whole).detach().clone())
+
+    def slice(self, whole: Any) -> Tensor:
+        """Return its rows of ``whole``'s."""
+        rows: Tensor = whole.token.weight[self.begin : self.end]
+        return rows
+
+    def find(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return whether each of ``tokens`` has a row here, and which: 0 where it has none."""
+        is_here = (tokens >= self.begin) & (tokens < self.end)
+        return is_here, (tokens - self.begin) * is_here
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        is_here, rows = self.find(tokens)
+        return F.embedding(rows, self.weight) * is_here[..., None]
+
+
+class _EmbeddingPart(Part):
+    """Part k of t of the embedding; where a token stands is the first's to add."""
+
+    of_vocabulary = True
+
+    def __init__(self, whole: Any, k: int, t: int) -> None:
+        super().__init__()
+        self.has_places = not k and whole.positions == "learned"
+        others = () if self.has_places or whole.positions != "learned" else ("position",)
+        self.trunk = _copy_without(whole, "blocks", "final_norm", "token", *others)
+        self.trunk.token = _Rows(whole, k, t)
+        if k:
+            # Rotary ones are the layers' business: nothing is added here.
+            self.trunk.positions = "rotary"
+
+    def forward(self, x: Tensor | None, batch: Batch) -> Tensor:
+        out: Tensor = self.trunk.embed(batch[0])  # (B, T, C)
+        return out
+
+    def slices(self, whole: Any) -> Iterator[Tensor]:
+        if self.has_places:
+            yield whole.position.weight
+        yield self.trunk.token.slice(whole)
+
+
+class _Scores(Part):
+    """What part k of t says of a token: its highest score, a sum of exponentials, the target's.
+
+    No device sees the scores of another. The sum is that of exp(score - highest); the target's
+    score is 0 where another part has that.
+    """
+
+    of_vocabulary = True
+    numbers = 3
+
+    def __init__(self, whole: Any, k: int, t: int) -> None:
+        super().__init__()
+        self.k, self.t = k, t
+        self.final_norm = copy.deepcopy(whole.final_norm)
+        self.rows = _Rows(whole, k, t)
+
+    def forward(self, x: Tensor | None, batch: Batch) -> Tensor:
+        logits = self.final_norm(x) @ self.rows.weight.T  # (B, T, V/t)
+        # It cancels out in the loss, so no gradient need go through it.
+        highest = logits.detach().amax(-1)
+        total = (logits - highest[..., None]).exp().sum(-1)
+        is_here, places = self.rows.find(batch[-1])
+        target = logits.gather(-1, places[..., None])[..., 0] * is_here
+        own = torch.stack([highest, total, target], dim=-1)[..., None]
+        return F.pad(own, (self.k, self.t - 1 - self.k))  # (B, T, 3, t)
+
+    def slices(self, whole: Any) -> Iterable[Tensor]:
+        return [*whole.final_norm.parameters(), self.rows.slice(whole)]
+
+
+class _Surprise(Part):
+    """The cross-entropy, out of what all parts say of their scores."""
+
+    def forward(self, x: Tensor | None, batch: Batch) -> Tensor:
+        assert x is not None, "scores come first"
+        highest, totals, targets = x.unbind(2)  # each (B, T, t)
+        top = highest.detach().amax(-1, keepdim=True)
+        total = (totals * (highest - top).exp()).sum(-1)
+        surprise = total.log() + top[..., 0] - targets.sum(-1)
+        counted = batch[-1] != IGNORED
+        return (surprise * counted).sum() / counted.sum()
+
+    def slices(self, whole: Any) -> Iterable[Tensor]:
+        return []
 
 
 class _Norm(Part):
