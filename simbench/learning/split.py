@@ -1,9 +1,10 @@
 """A model in parts: links of a chain, each of which several devices may work on side by side."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -59,3 +60,13 @@ class InTurn(Part):
         for part in self.parts:
             assert isinstance(part, Part)
             yield from part.slices(whole)
+
+
+def copy_without(module: Any, *names: str) -> Any:
+    """Return a copy of ``module`` that lacks the parts ``names``."""
+    # Shared, not copied, and then let go of.
+    kept = {id(getattr(module, name)): getattr(module, name) for name in names}
+    smaller = copy.deepcopy(module, kept)
+    for name in names:
+        delattr(smaller, name)
+    return smaller

@@ -5,9 +5,8 @@ Shapes: B samples, T tokens, C width, H heads, t parts.
 Source:
     Shoeybi et al., "Megatron-LM: Training Multi-Billion Parameter Language Models Using Model
     Parallelism", 2019, arXiv:1909.08053, section 3: each part has H/t heads and a t-th of the
-    feed-forward network, and what parts give is summed up once for each of both. Each has a t-th
-    of the vocabulary too: embeddings are summed up, and of scores no more than three numbers a
-    token leave a device.
+    feed-forward network, and what parts give is summed up once for each of both. Parts
+    of the vocabulary stand in ``learning.vocabulary_split``.
 """
 
 import copy
@@ -16,12 +15,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from simbench.learning.model import IGNORED, Batch, cross_entropy
-from simbench.learning.split import InTurn, Link, Part
+from simbench.learning.model import Batch, cross_entropy
+from simbench.learning.split import InTurn, Link, Part, copy_without
+from simbench.learning.vocabulary_split import EmbeddingPart, Scores, Surprise
 
 
 def split_transformer(whole: Any, stages: int, tensor: int) -> list[Link]:
@@ -45,7 +43,7 @@ def split_transformer(whole: Any, stages: int, tensor: int) -> list[Link]:
         if chunk == 0 and tensor == 1:
             rows.append([_Embedding(whole)])
         elif chunk == 0:
-            rows.append([_EmbeddingPart(whole, k, tensor) for k in range(tensor)])
+            rows.append([EmbeddingPart(whole, k, tensor) for k in range(tensor)])
         for index in range(first, last):
             if tensor == 1:
                 rows.append([_Layer(whole, index)])
@@ -56,7 +54,7 @@ def split_transformer(whole: Any, stages: int, tensor: int) -> list[Link]:
         if chunk == stages - 1 and tensor == 1:
             rows.append([_Loss(whole)])
         elif chunk == stages - 1:
-            rows += [[_Scores(whole, k, tensor) for k in range(tensor)], [_Surprise()]]
+            rows += [[Scores(whole, k, tensor) for k in range(tensor)], [Surprise()]]
         if tensor == 1:
             rows = [[InTurn([part for row in rows for part in row])]]
         links += [Link(chunk, parts) for parts in rows]
@@ -66,7 +64,7 @@ def split_transformer(whole: Any, stages: int, tensor: int) -> list[Link]:
 class _Embedding(Part):
     def __init__(self, whole: Any) -> None:
         super().__init__()
-        self.trunk = _copy_without(whole, "blocks", "final_norm")
+        self.trunk = copy_without(whole, "blocks", "final_norm")
 
     def forward(self, x: Tensor | None, batch: Batch) -> Tensor:
         out: Tensor = self.trunk.embed(batch[0])  # (B, T, C)
@@ -104,100 +102,6 @@ class _Loss(Part):
         return [*whole.final_norm.parameters(), whole.token.weight]
 
 
-class _Rows(nn.Module):
-    """Part k of t of the embeddings: those of some tokens, zeros for all others."""
-
-    def __init__(self, whole: Any, k: int, t: int) -> None:
-        super().__init__()
-        self.begin, self.end = (whole.token.num_embeddings * i // t for i in (k, k + 1))
-        self.weight = nn.Parameter(self.slice(whole).detach().clone())
-
-    def slice(self, whole: Any) -> Tensor:
-        """Return its rows of ``whole``'s."""
-        rows: Tensor = whole.token.weight[self.begin : self.end]
-        return rows
-
-    def find(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return whether each of ``tokens`` has a row here, and which: 0 where it has none."""
-        is_here = (tokens >= self.begin) & (tokens < self.end)
-        return is_here, (tokens - self.begin) * is_here
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        is_here, rows = self.find(tokens)
-        return F.embedding(rows, self.weight) * is_here[..., None]
-
-
-class _EmbeddingPart(Part):
-    """Part k of t of the embedding; where a token stands is the first's to add."""
-
-    of_vocabulary = True
-
-    def __init__(self, whole: Any, k: int, t: int) -> None:
-        super().__init__()
-        self.has_places = not k and whole.positions == "learned"
-        others = () if self.has_places or whole.positions != "learned" else ("position",)
-        self.trunk = _copy_without(whole, "blocks", "final_norm", "token", *others)
-        self.trunk.token = _Rows(whole, k, t)
-        if k:
-            # Rotary ones are the layers' business: nothing is added here.
-            self.trunk.positions = "rotary"
-
-    def forward(self, x: Tensor | None, batch: Batch) -> Tensor:
-        out: Tensor = self.trunk.embed(batch[0])  # (B, T, C)
-        return out
-
-    def slices(self, whole: Any) -> Iterator[Tensor]:
-        if self.has_places:
-            yield whole.position.weight
-        yield self.trunk.token.slice(whole)
-
-
-class _Scores(Part):
-    """What part k of t says of a token: its highest score, a sum of exponentials, the target's.
-
-    No device sees the scores of another. The sum is that of exp(score - highest); the target's
-    score is 0 where another part has that.
-    """
-
-    of_vocabulary = True
-    numbers = 3
-
-    def __init__(self, whole: Any, k: int, t: int) -> None:
-        super().__init__()
-        self.k, self.t = k, t
-        self.final_norm = copy.deepcopy(whole.final_norm)
-        self.rows = _Rows(whole, k, t)
-
-    def forward(self, x: Tensor | None, batch: Batch) -> Tensor:
-        logits = self.final_norm(x) @ self.rows.weight.T  # (B, T, V/t)
-        # It cancels out in the loss, so no gradient need go through it.
-        highest = logits.detach().amax(-1)
-        total = (logits - highest[..., None]).exp().sum(-1)
-        is_here, places = self.rows.find(batch[-1])
-        target = logits.gather(-1, places[..., None])[..., 0] * is_here
-        own = torch.stack([highest, total, target], dim=-1)[..., None]
-        return F.pad(own, (self.k, self.t - 1 - self.k))  # (B, T, 3, t)
-
-    def slices(self, whole: Any) -> Iterable[Tensor]:
-        return [*whole.final_norm.parameters(), self.rows.slice(whole)]
-
-
-class _Surprise(Part):
-    """The cross-entropy, out of what all parts say of their scores."""
-
-    def forward(self, x: Tensor | None, batch: Batch) -> Tensor:
-        assert x is not None, "scores come first"
-        highest, totals, targets = x.unbind(2)  # each (B, T, t)
-        top = highest.detach().amax(-1, keepdim=True)
-        total = (totals * (highest - top).exp()).sum(-1)
-        surprise = total.log() + top[..., 0] - targets.sum(-1)
-        counted = batch[-1] != IGNORED
-        return (surprise * counted).sum() / counted.sum()
-
-    def slices(self, whole: Any) -> Iterable[Tensor]:
-        return []
-
-
 class _Norm(Part):
     """The norm behind a sublayer, which needs the whole sum."""
 
@@ -230,7 +134,7 @@ class _Sublayer(Part):
         own = {self.inner_name, self.outer_name}
         if block.shape.norm != "post":
             own.add(self.norm_name)
-        self.block = _copy_without(block, *({name for name, _ in block.named_children()} - own))
+        self.block = copy_without(block, *({name for name, _ in block.named_children()} - own))
         self.block.shape = replace(block.shape, heads=block.shape.heads // t)
         inner, outer = getattr(block, self.inner_name), getattr(block, self.outer_name)
         narrow = nn.Linear(inner.in_features, inner.out_features // t)
@@ -294,13 +198,3 @@ class _FeedForward(_Sublayer):
 
     def columns(self, each: Tensor) -> Tensor:
         return each.chunk(self.t, dim=0)[self.k]
-
-
-def _copy_without(module: Any, *names: str) -> Any:
-    """Return a copy of ``module`` that lacks the parts ``names``."""
-    # Shared, not copied, and then let go of.
-    kept = {id(getattr(module, name)): getattr(module, name) for name in names}
-    smaller = copy.deepcopy(module, kept)
-    for name in names:
-        delattr(smaller, name)
-    return smaller
