@@ -4,6 +4,7 @@ import functools
 from collections.abc import Sequence
 
 from simbench.cluster.cluster import Cluster
+from simbench.learning.priced_split import priced_costs
 from simbench.learning.split_costs import LinkCost, link_costs
 from simbench.learning.split_gradient import Partition
 from simbench.learning.task import Task
@@ -25,7 +26,7 @@ def partition_of(parallel: Parallel) -> Partition:
 
 @functools.lru_cache(maxsize=16)
 def group_of(parallel: Parallel, task: Task) -> Group:
-    """Return the devices of a node that trains ``task``.
+    """Return the devices of a node that trains ``task``, or is charged for the larger model of it.
 
     Raises:
         ValidationError: the model or the batch can't be split so; made by ``spec.misfit``, with the
@@ -38,15 +39,22 @@ def group_of(parallel: Parallel, task: Task) -> Group:
             ("pipeline", "microbatches") if of_pipeline else ("sharding", "devices"),
             f"a batch of {size} samples can't be {count} equal micro-batches",
         )
-    costs = link_costs(task, parallel.num_chunks, parallel.tensor)
-    entry_bytes = task.torch_dtype.itemsize
+    costs_of = link_costs if task.priced_as is None else priced_costs
+    costs = costs_of(task, parallel.num_chunks, parallel.tensor)
+    charge = task.charge
     chunks = [
-        _chunk([cost for cost in costs if cost.chunk == index], parallel.tensor, entry_bytes)
+        _chunk(
+            [cost for cost in costs if cost.chunk == index],
+            parallel.tensor,
+            charge.parameter_bytes,
+        )
         for index in range(parallel.num_chunks)
     ]
-    # What the first and the last part both have is one thing where they are on one device.
-    held = sum(sum(cost.part_entries) for cost in link_costs(task, parallel.num_chunks, 1))
-    tied_bytes = (held - task.num_parameters) * entry_bytes
+    # What the first and the last part both have is one thing where they are on one device. Those
+    # that share the vocabulary have a part of it each.
+    held = sum(sum(cost.part_entries) for cost in costs_of(task, parallel.num_chunks, 1))
+    tied = -(-(held - charge.num_parameters) // parallel.tensor)
+    tied_bytes = tied * charge.parameter_bytes
     if parallel.num_stages == 1:
         only = chunks[0]
         chunks = [only._replace(parameter_bytes=only.parameter_bytes - tied_bytes)]
@@ -59,11 +67,15 @@ def _chunk(costs: Sequence[LinkCost], tensor: int, entry_bytes: int) -> Chunk:
         sum(cost.part_entries[k if len(cost.part_entries) > 1 else 0] for cost in costs)
         for k in range(tensor)
     ]
+    layers = [cost for cost in costs if not cost.of_vocabulary]
+    vocabulary = [cost for cost in costs if cost.of_vocabulary]
     return Chunk(
         share=sum(cost.share for cost in costs),
-        sums=sum(len(cost.part_entries) > 1 for cost in costs),
-        activation_bytes=max(cost.sample_bytes for cost in costs),
+        sums=sum(len(cost.part_entries) > 1 for cost in layers),
+        activation_bytes=max(cost.sample_bytes for cost in layers),
         parameter_bytes=max(entries) * entry_bytes,
+        forward_vocabulary=tuple(size for cost in vocabulary for size in cost.forward_sums),
+        backward_vocabulary=tuple(size for cost in vocabulary for size in cost.backward_sums),
     )
 
 

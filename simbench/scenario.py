@@ -215,14 +215,19 @@ class Scenario(Spec):
 
     @property
     def partition(self) -> Partition | None:
-        """How a node's devices split a gradient, where they do."""
-        return None if self.parallel is None else partition_of(self.parallel)
+        """How a node's devices split a gradient, where they do.
+
+        They don't where a small model stands for a large one, which alone is split.
+        """
+        if self.parallel is None or self.task.priced_as is not None:
+            return None
+        return partition_of(self.parallel)
 
     @property
     def num_devices(self) -> int:
-        """Devices of all workers together."""
-        each = 1 if self.parallel is None else self.parallel.num_devices
-        return self.cluster.nodes * each
+        """Devices of all workers together, each of which computes something of its own."""
+        split = self.partition
+        return self.cluster.nodes * (1 if split is None else split.num_devices)
 
     def num_servers(self, strategy: Strategy) -> int:
         """Return the machines beside the workers that ``strategy`` uses, itself or to average."""
@@ -285,12 +290,8 @@ class Scenario(Spec):
         """Refuse to split what can't be split."""
         if self.parallel is None:
             return
-        if self.task.priced_as:
-            raise misfit(
-                ("parallel",), "can't be combined with task.priced_as: the trained model is split"
-            )
         for key in ("privacy", "mixed_precision"):
-            if getattr(self.task, key) is not None:
+            if self.partition is not None and getattr(self.task, key) is not None:
                 raise misfit(("parallel",), f"can't split a gradient with task.{key}")
         with within("parallel"):
             _ = self.group

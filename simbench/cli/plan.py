@@ -177,7 +177,7 @@ def _print_sum(compared: list["StrategyPlan"], search: list["StrategyPlan"], poi
 
 def _of_devices(facts: dict[str, int | float]) -> str:
     """Return what the devices of a node do, in words."""
-    sent = facts["activations_bytes"] + facts["sums_bytes"] + facts["state_bytes"]
+    sent = sum(facts[f"{what}_bytes"] for what in ("activations", "sums", "state", "vocabulary"))
     return (
         f"Each node is {facts['devices']} devices. A step takes them "
         f"{facts['step_ns'] / 1e6:,.3g} ms as a rule, and would take one of them "

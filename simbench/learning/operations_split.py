@@ -84,10 +84,12 @@ def _places(model: Model, chunks: int, tensor: int) -> Sequence[Sequence[Tensor]
         end = begin + parameter.numel()
         parameter.data = torch.arange(begin, end, dtype=torch.float64).view_as(parameter)
         begin = end
+    # A part without parameters has no slices to join.
+    none = torch.empty(0, dtype=torch.int64)
     with torch.no_grad():
         return [
             [
-                torch.cat([each.reshape(-1).long() for each in part.slices(whole)])
+                torch.cat([none, *(each.reshape(-1).long() for each in part.slices(whole))])
                 for part in link.parts
             ]
             for link in model.split(chunks, tensor)
@@ -155,5 +157,6 @@ class PartBackward:
         out = part(x, self.split.microbatch(rank, step, microbatch))
         wanted = sources if x is None else [*sources, x]
         slopes = torch.autograd.grad(out, wanted, tensors or None, materialize_grads=True)
-        of_parameters = torch.cat([each.reshape(-1) for each in slopes[: len(sources)]])
+        # Of no parameters, too.
+        of_parameters = torch.cat([own[:0], *(each.reshape(-1) for each in slopes[: len(sources)])])
         return of_parameters, *slopes[len(sources) :]

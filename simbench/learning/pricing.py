@@ -11,6 +11,26 @@ from simbench.spec import Spec
 _BYTES: Final = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1}
 
 
+class Shape(Spec):
+    """How a Transformer is built, as far as splitting it asks."""
+
+    layers: PositiveInt = 48
+    """All alike."""
+    width: PositiveInt = 4096
+    """Numbers that a token has between layers."""
+    heads: PositiveInt = 32
+    """Of queries, in each layer."""
+    vocabulary: PositiveInt = 32_000
+    """Different tokens."""
+    tied: bool = True
+    """Whether embedding and output head are the same parameters."""
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Of the embedding, and as many of the output head."""
+        return self.vocabulary * self.width
+
+
 class LargeModel(NamedTuple):
     """The model that is charged for."""
 
@@ -21,6 +41,8 @@ class LargeModel(NamedTuple):
     unit: Literal["token", "sample"]
     source: str | None
     """Where the figures are from; None where they are the scenario's own."""
+    shape: Shape | None = None
+    """Of a Transformer; None of anything else, and where the source doesn't tell."""
 
 
 def flops_per_token(num_parameters: int) -> int:

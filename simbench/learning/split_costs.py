@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from simbench.learning.model import Batch
+from simbench.learning.split import Link
 from simbench.learning.task import Task
 from simbench.seeds import generator
 
@@ -23,6 +24,12 @@ class LinkCost(NamedTuple):
     """Of the FLOPs of the whole model, forward and backward: those of the part with most."""
     sample_bytes: int
     """What it gives for one sample."""
+    of_vocabulary: bool = False
+    """Whether its parts share all tokens, and not a layer."""
+    forward_sums: tuple[int, ...] = ()
+    """Bytes of one sample in each all-reduce over its parts, in a forward pass."""
+    backward_sums: tuple[int, ...] = ()
+    """The same in a backward pass: of the gradient of what goes into it."""
 
 
 @functools.lru_cache(maxsize=16)
@@ -43,15 +50,32 @@ def link_costs(task: Task, chunks: int, tensor: int) -> tuple[LinkCost, ...]:
         return (LinkCost(0, entries[0], 1.0, 0),)
     batch = _batch_on_meta(task)
     whole_flops = _flops(lambda: task.model.loss(_built(task), batch))
-    costs, x = [], None
+    costs, x, entering_bytes = [], None, 0
     for link, sizes in zip(chain, entries, strict=True):
         if x is not None:
             x = x.detach().requires_grad_()
         flops = max(_flops(functools.partial(part, x, batch)) for part in link.parts)
         x = link.parts[0](x, batch)
         sample_bytes = x.numel() * x.element_size() // task.batch_size if x.dim() else 0
-        costs.append(LinkCost(link.chunk, sizes, flops / whole_flops, sample_bytes))
+        cost = LinkCost(link.chunk, sizes, flops / whole_flops, sample_bytes)
+        if len(link.parts) > 1:
+            cost = _with_sums(cost, link, entering_bytes)
+        costs.append(cost)
+        entering_bytes = sample_bytes
     return tuple(costs)
+
+
+def _with_sums(cost: LinkCost, link: Link, entering_bytes: int) -> LinkCost:
+    """Return the ``cost`` of several parts, with what they all-reduce."""
+    first = link.parts[0]
+    forward: tuple[int, ...] = (cost.sample_bytes,)
+    if first.numbers:
+        forward = (cost.sample_bytes // (first.numbers * len(link.parts)),) * first.numbers
+    return cost._replace(
+        of_vocabulary=first.of_vocabulary,
+        forward_sums=forward,
+        backward_sums=(entering_bytes,) if entering_bytes else (),
+    )
 
 
 def _built(task: Task) -> torch.nn.Module:

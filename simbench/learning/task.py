@@ -133,13 +133,14 @@ class Task(Spec):
                 f"is trained, has {self.num_parameters:,}",
             )
         try:
-            pricing.sample_flops(self._tokens_per_sample)
+            pricing.sample_flops(self.tokens_per_sample)
         except ValueError as error:
             raise misfit(("priced_as", "tokens_per_sample"), str(error)) from None
         return self
 
     @property
-    def _tokens_per_sample(self) -> int | None:
+    def tokens_per_sample(self) -> int | None:
+        """Tokens of a sample that is trained on; None if it has none."""
         return None if self.model.num_tokens is None else self.model.length
 
     @model_serializer(mode="wrap")
@@ -275,7 +276,7 @@ class Task(Spec):
         counted = self.accumulate * _count_flops(self)
         if self.priced_as is None:
             return counted
-        return self.samples_per_step * self.priced_as.sample_flops(self._tokens_per_sample)
+        return self.samples_per_step * self.priced_as.sample_flops(self.tokens_per_sample)
 
     @property
     def pricing_facts(self) -> dict[str, Any] | None:

@@ -5,7 +5,8 @@ Shapes: B samples, T tokens, C width, H heads, t parts.
 Source:
     Shoeybi et al., "Megatron-LM: Training Multi-Billion Parameter Language Models Using Model
     Parallelism", 2019, arXiv:1909.08053, section 3: each part has H/t heads and a t-th of the
-    feed-forward network, and what parts give is summed up once for each of both.
+    feed-forward network, and what parts give is summed up once for each of both. Parts
+    of the vocabulary stand in ``learning.vocabulary_split``.
 """
 
 import copy
@@ -17,7 +18,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from simbench.learning.model import Batch, cross_entropy
-from simbench.learning.split import InTurn, Link, Part
+from simbench.learning.split import InTurn, Link, Part, copy_without
+from simbench.learning.vocabulary_split import EmbeddingPart, Scores, Surprise
 
 
 def split_transformer(whole: Any, stages: int, tensor: int) -> list[Link]:
@@ -30,14 +32,18 @@ def split_transformer(whole: Any, stages: int, tensor: int) -> list[Link]:
     Args:
         whole: a ``learning.transformer.Trunk`` whose scores are products with its embedding.
         stages: up to as many as there are blocks.
-        tensor: a divisor of the number of heads.
+        tensor: a divisor of the number of heads, and at most the vocabulary.
     """
     num_blocks = len(whole.blocks)
     links: list[Link] = []
     is_post = whole.blocks[0].shape.norm == "post"
     for chunk in range(stages):
         first, last = (num_blocks * i // stages for i in (chunk, chunk + 1))
-        rows: list[Sequence[Part]] = [[_Embedding(whole)]] if chunk == 0 else []
+        rows: list[Sequence[Part]] = []
+        if chunk == 0 and tensor == 1:
+            rows.append([_Embedding(whole)])
+        elif chunk == 0:
+            rows.append([EmbeddingPart(whole, k, tensor) for k in range(tensor)])
         for index in range(first, last):
             if tensor == 1:
                 rows.append([_Layer(whole, index)])
@@ -45,8 +51,10 @@ def split_transformer(whole: Any, stages: int, tensor: int) -> list[Link]:
                 for sublayer in (_Heads, _FeedForward):
                     rows.append([sublayer(whole, index, k, tensor) for k in range(tensor)])
                     rows += [[_Norm(whole, index, sublayer.norm_name)]] if is_post else []
-        if chunk == stages - 1:
+        if chunk == stages - 1 and tensor == 1:
             rows.append([_Loss(whole)])
+        elif chunk == stages - 1:
+            rows += [[Scores(whole, k, tensor) for k in range(tensor)], [Surprise()]]
         if tensor == 1:
             rows = [[InTurn([part for row in rows for part in row])]]
         links += [Link(chunk, parts) for parts in rows]
@@ -56,7 +64,7 @@ def split_transformer(whole: Any, stages: int, tensor: int) -> list[Link]:
 class _Embedding(Part):
     def __init__(self, whole: Any) -> None:
         super().__init__()
-        self.trunk = _copy_without(whole, "blocks", "final_norm")
+        self.trunk = copy_without(whole, "blocks", "final_norm")
 
     def forward(self, x: Tensor | None, batch: Batch) -> Tensor:
         out: Tensor = self.trunk.embed(batch[0])  # (B, T, C)
@@ -126,7 +134,7 @@ class _Sublayer(Part):
         own = {self.inner_name, self.outer_name}
         if block.shape.norm != "post":
             own.add(self.norm_name)
-        self.block = _copy_without(block, *({name for name, _ in block.named_children()} - own))
+        self.block = copy_without(block, *({name for name, _ in block.named_children()} - own))
         self.block.shape = replace(block.shape, heads=block.shape.heads // t)
         inner, outer = getattr(block, self.inner_name), getattr(block, self.outer_name)
         narrow = nn.Linear(inner.in_features, inner.out_features // t)
@@ -190,13 +198,3 @@ class _FeedForward(_Sublayer):
 
     def columns(self, each: Tensor) -> Tensor:
         return each.chunk(self.t, dim=0)[self.k]
-
-
-def _copy_without(module: Any, *names: str) -> Any:
-    """Return a copy of ``module`` that lacks the parts ``names``."""
-    # Shared, not copied, and then let go of.
-    kept = {id(getattr(module, name)): getattr(module, name) for name in names}
-    smaller = copy.deepcopy(module, kept)
-    for name in names:
-        delattr(smaller, name)
-    return smaller

@@ -29,6 +29,10 @@ class Chunk(NamedTuple):
     """Per sample, of what is summed up, and of what goes on to the next chunk."""
     parameter_bytes: int
     """Of the device that has most of it, none of them sharded."""
+    forward_vocabulary: tuple[int, ...] = ()
+    """Per sample, of each sum over devices that share the embedding or the output head."""
+    backward_vocabulary: tuple[int, ...] = ()
+    """The same of a backward pass."""
 
 
 class Traffic(NamedTuple):
@@ -40,6 +44,8 @@ class Traffic(NamedTuple):
     """In all-reduces of tensor-parallel layers, and of gradients of what two stages have."""
     state: int
     """Gradients that are reduce-scattered, and parameters that are all-gathered."""
+    vocabulary: int
+    """In all-reduces of embeddings and scores, and of their gradients."""
 
 
 class GroupStep(NamedTuple):
@@ -59,7 +65,7 @@ class Group:
     ) -> None:
         """Price a model of ``chunks``, in the order of the model, on batches of ``batch_size``.
 
-        ``tied_bytes`` of parameters are the first stage's and the last one's as well.
+        ``tied_bytes`` of a device's parameters are the first stage's and the last one's as well.
         """
         self._parallel = parallel
         self._chunks = chunks
@@ -124,7 +130,7 @@ class Group:
         parallel, chunks = self._parallel, self._chunks
         passes, tensor, replicas = parallel.num_microbatches, parallel.tensor, parallel.num_replicas
         pass_bytes = [self._samples * chunk.activation_bytes for chunk in chunks]
-        activations = state = 0
+        activations = state = vocabulary = 0
         sums = 2 * self._tied_bytes * tensor * replicas
         if parallel.num_stages > 1:
             # Each of the tensor-parallel devices hands on to its neighbour, all of it.
@@ -132,9 +138,11 @@ class Group:
         for chunk, num_bytes in zip(chunks, pass_bytes, strict=True):
             # A ring sends all but one p-th of a vector, once for each half of an all-reduce.
             sums += 2 * passes * chunk.sums * 2 * (tensor - 1) * num_bytes
+            sample_bytes = sum(chunk.forward_vocabulary + chunk.backward_vocabulary)
+            vocabulary += passes * 2 * (tensor - 1) * self._samples * sample_bytes
             gathers = self._num_gathers * (replicas - 1) * chunk.parameter_bytes
             state += gathers * tensor
-        return Traffic(activations, sums, state)
+        return Traffic(activations, sums, state, vocabulary)
 
     def state_bytes(self, state_vectors: int) -> int:
         """Return the least memory of the device that needs most, activations aside.
@@ -165,7 +173,9 @@ class Group:
         sharding, num_bytes = self._parallel.sharding, self._samples * chunk.activation_bytes
         total_ns = 0
         if self._parallel.tensor > 1:
-            total_ns += chunk.sums * self._ns(RingAllReduce(), num_bytes, self._parallel.tensor)
+            vocabulary = chunk.forward_vocabulary if is_forward else chunk.backward_vocabulary
+            summed = [num_bytes] * chunk.sums + [self._samples * size for size in vocabulary]
+            total_ns += sum(self._ns(RingAllReduce(), s, self._parallel.tensor) for s in summed)
         if sharding is not None and sharding.shares_parameters:
             total_ns += self._ns(RingAllGather(), chunk.parameter_bytes, sharding.devices)
         if sharding is not None and sharding.shares_gradient and not is_forward:

@@ -34,6 +34,10 @@ _PRICED = (
     "Losses are those of the model that was trained. How long a step takes that goes by FLOPs, "
     "the bytes of what is sent, and the memory that a machine must have are those of the other."
 )
+_WHOLE = (
+    "That is the model that is charged for; gradients of the small one are computed whole, since "
+    "its parts would give the same."
+)
 _MEMBER = (
     "With a policy that isn't to wait, a worker whose failure was detected has left: nobody waits "
     "for it, and messages from and to it are dropped. One that is back joins at the next round and "
@@ -54,10 +58,11 @@ def meanings(run: RunFolder) -> dict[str, str]:
         "Payload": _PAYLOAD,
     }
     if group := run.summary.get("group"):
+        whole = f" {_WHOLE}" if run.summary.get("priced_as") else ""
         words["Devices"] = (
             f"Each worker is {group['devices']} devices that split the model. A step takes them "
             f"{group['step_ns'] / 1e6:,.3g} ms as a rule, {group['bubble_share']:.1%} of their "
-            "pipeline's time is bubble, and what they send each other is no payload."
+            f"pipeline's time is bubble, and what they send each other is no payload.{whole}"
         )
     for what, meaning in (("accuracy", _ACCURACY), ("perplexity", _PERPLEXITY)):
         if any(entry.get(f"final_{what}") is not None for entry in run.summary["runs"]):

@@ -79,6 +79,25 @@ def test_tensor_parallel_layers_all_reduce_four_times(tensor):
     assert group.step(8 * MS, 0.5).end_ns == 8 * MS + 4 * layers * ring_ns
 
 
+@pytest.mark.parametrize("tensor", [2, 4])
+def test_the_vocabulary_is_all_reduced_apart_from_layers(tensor):
+    """Section 3 there: embeddings of all tokens, and of their scores a few numbers a token."""
+    sample_bytes, number_bytes, batch = 400, 40, 8
+    plain = Chunk(1.0, 4, sample_bytes, PSI)
+    chunk = plain._replace(
+        forward_vocabulary=(sample_bytes, *[number_bytes] * 3), backward_vocabulary=(sample_bytes,)
+    )
+
+    without, group = group_of(batch, plain, tensor=tensor), group_of(batch, chunk, tensor=tensor)
+
+    vectors = [batch * size for size in (2 * sample_bytes, 3 * number_bytes)]
+    assert group.traffic.sums == without.traffic.sums
+    assert without.traffic.vocabulary == 0
+    assert group.traffic.vocabulary == 2 * (tensor - 1) * sum(vectors)
+    ring_ns = 2 * (tensor - 1) * (5 * LINK.latency + sum(vectors) // tensor)
+    assert group.step(8 * MS, 0.5).end_ns - without.step(8 * MS, 0.5).end_ns == ring_ns
+
+
 def test_stages_hand_activations_on_and_gradients_back():
     group = group_of(8, pipeline=GPipe(stages=4, microbatches=2), chunk=Chunk(1.0, 0, 50, PSI))
 

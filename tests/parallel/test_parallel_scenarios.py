@@ -195,6 +195,28 @@ def test_a_machine_need_hold_its_part_alone():
     assert "1 B too little" in message
 
 
+def test_a_device_has_its_part_of_the_vocabulary():
+    """Of two tensor-parallel devices the first has most: half, and all of what no other has."""
+    width, layers = TASK.model.width, TASK.model.layers
+    outer_biases, norms, places = 2 * layers * width, (4 * layers + 2) * width, 12 * width
+    whole = outer_biases + norms + places
+
+    needed = scenario_of(Parallel(tensor=2)).device_bytes
+
+    assert needed == 4 * 8 * ((TASK.num_parameters - whole) // 2 + whole)
+
+
+def test_the_embedding_is_summed_up_by_each_with_its_neighbour():
+    pipeline = GPipe(stages=2, microbatches=4)
+    one, two = (scenario_of(Parallel(pipeline=pipeline, tensor=t)).group for t in (1, 2))
+
+    layers = TASK.model.layers
+    activation = 8 * 12 * TASK.model.width * 8
+    assert one.traffic.sums == 2 * 256 * TASK.model.width * 8
+    assert two.traffic.sums == one.traffic.sums + 4 * layers * 2 * activation
+    assert two.traffic.vocabulary == 2 * (2 * activation + 3 * 8 * 12 * 8)
+
+
 def test_sharded_state_fits_into_less():
     whole, sharded = scenario_of(), scenario_of(Parallel(sharding=Zero3(devices=4)))
 
@@ -301,3 +323,4 @@ def test_a_run_tells_what_its_devices_do(tmp_path):
     assert facts["activations_bytes"] == 2 * 8 * 12 * 16 * 8
     assert facts["sums_bytes"] == 2 * 256 * 16 * 8
     assert facts["state_bytes"] == 0
+    assert facts["vocabulary_bytes"] == 0

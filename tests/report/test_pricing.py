@@ -45,6 +45,20 @@ def test_the_verdict_and_the_page_say_so(priced_run):
     assert meaning.startswith(f"{WORDS} Losses are those of the model that was trained.")
 
 
+def test_what_devices_split_is_the_model_that_is_charged(priced_run):
+    group = {"devices": 8, "step_ns": 10**9, "bubble_share": 0.25}
+
+    own, charged = (
+        meanings(priced_run(group=group, **facts))["Devices"]
+        for facts in ({}, {"priced_as": LLAMA})
+    )
+
+    assert charged.startswith(own)
+    assert charged.endswith(
+        "gradients of the small one are computed whole, since its parts would give the same."
+    )
+
+
 def test_without_a_source_it_is_the_scenarios_own(priced_run):
     assert pricing(priced_run(priced_as=LLAMA | {"source": None})).endswith(
         "(as the scenario gives it)."

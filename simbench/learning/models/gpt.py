@@ -85,6 +85,8 @@ class GPT(Predictor):
             raise misfit(("pipeline",), f"{self.layers} layers can't make {stages} stages")
         if self.heads % tensor:
             raise misfit(("tensor",), f"{self.heads} heads aren't a multiple of {tensor} devices")
+        if self.vocabulary < tensor:
+            raise misfit(("tensor",), f"{tensor} devices can't share {self.vocabulary} tokens")
         return split_transformer(_GPT(self), stages, tensor)
 
     def initialise(self, module: nn.Module, generator: torch.Generator) -> None:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import PositiveInt, model_validator
 
-from simbench.learning.pricing import LargeModel, Pricing, flops_per_token
+from simbench.learning.pricing import LargeModel, Pricing, Shape, flops_per_token
 from simbench.spec import misfit
 
 
@@ -25,6 +25,8 @@ class Custom(Pricing):
     """Of a forward and a backward pass over one token; by default 6 per parameter."""
     flops_per_sample: PositiveInt | None = None
     """The same over a whole sample, in the place of ``flops_per_token``."""
+    shape: Shape | None = None
+    """How its layers are built, which ``parallel`` needs unless it is for sharding alone."""
 
     @model_validator(mode="after")
     def _goes_by_one_of_both(self) -> "Custom":
@@ -35,10 +37,26 @@ class Custom(Pricing):
                 raise misfit((key,), "has no effect where flops_per_sample is given")
         return self
 
+    @model_validator(mode="after")
+    def _has_layers(self) -> "Custom":
+        shape = self.shape
+        if shape is None:
+            return self
+        embeddings = shape.embedding_parameters * (1 if shape.tied else 2)
+        if embeddings >= self.parameters:
+            raise misfit(
+                ("shape",),
+                f"its embeddings have {embeddings:,} parameters, which leaves none of "
+                f"{self.parameters:,} to its layers",
+            )
+        return self
+
     @property
     def model(self) -> LargeModel:
         """What the fields say."""
         if self.flops_per_sample is not None:
-            return LargeModel(self.name, self.parameters, self.flops_per_sample, "sample", None)
+            return LargeModel(
+                self.name, self.parameters, self.flops_per_sample, "sample", None, self.shape
+            )
         flops = self.flops_per_token or flops_per_token(self.parameters)
-        return LargeModel(self.name, self.parameters, flops, "token", None)
+        return LargeModel(self.name, self.parameters, flops, "token", None, self.shape)
