@@ -163,16 +163,20 @@ def test_many_threads_give_the_gradients_of_one(task, bench_for):
 def test_steps_are_those_of_torch_with_the_state_passed_along(tasks, bench_for, optimizer, dtype):
     bench = bench_for(tasks["gpt"], dtype=dtype)
     parameters, state = Initial(bench)(), FreshState()()
-    expected = parameters.clone().requires_grad_()
-    torch_optimizer = optimizer.build([expected])
+    expected, rounded = (parameters.clone().requires_grad_() for _ in range(2))
+    by_kernel, by_loop = optimizer.build([expected]), optimizer.build([rounded])
+    if "fused" in by_kernel.param_groups[0]:
+        by_kernel.param_groups[0]["fused"] = True
 
     for step in range(6):
         gradient = Gradient(bench)(parameters, 0, step)
-        expected.grad = gradient.clone()
-        torch_optimizer.step()
+        expected.grad, rounded.grad = gradient.clone(), gradient.clone()
+        by_kernel.step()
+        by_loop.step()
         parameters, state = Step(bench, optimizer)(parameters, state, gradient)
 
         assert torch.equal(parameters, expected)
+        torch.testing.assert_close(parameters, rounded.detach())
 
 
 def test_a_flat_vector_steps_as_a_module_of_many_parameters_does(tasks, bench_for):
