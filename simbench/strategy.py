@@ -60,8 +60,6 @@ class Strategy(Spec, ABC):
                 ("on_failure",),
                 f"{self.kind} can only wait: it doesn't tell what a node would need to go on",
             )
-        if self.on_failure.goes_on and len(self.server_places) > 1:
-            raise misfit(("on_failure",), "with several servers, one can only wait")
         return self
 
     @model_serializer(mode="wrap")
@@ -155,11 +153,14 @@ def shard_places(server: ShardPlace, num_servers: int) -> tuple[ServerPlace, ...
     return (server,) * num_servers
 
 
-def check_shards(server: ShardPlace, num_servers: int, num_workers: int) -> None:
+def check_shards(
+    server: ShardPlace, num_servers: int, num_workers: int, on_failure: Policy
+) -> None:
     """Refuse several servers on one machine, and more than there are workers to hold them.
 
     Raises:
-        ValidationError: for the key ``servers``, as ``spec.misfit`` makes it.
+        ValidationError: for the key ``servers``, as ``spec.misfit`` makes it, or for ``on_failure``
+            where there is a piece on every worker's machine, so that nobody can go on without one.
     """
     if isinstance(server, int) and num_servers > 1:
         raise misfit(
@@ -171,4 +172,12 @@ def check_shards(server: ShardPlace, num_servers: int, num_workers: int) -> None
             ("servers",),
             f"expected at most the {num_workers} nodes of the cluster, which they are colocated "
             f"with; got {num_servers}",
+        )
+    everywhere = server == "colocated" and num_servers == num_workers
+    if everywhere and on_failure.goes_on and not on_failure.rolls_back:
+        raise misfit(
+            ("on_failure",),
+            f"each of the {num_workers} nodes holds a piece of the parameters that no other has, "
+            "so there is none that the others could go on without; one can wait or restart, or "
+            "have fewer servers",
         )

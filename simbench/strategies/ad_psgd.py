@@ -1,7 +1,10 @@
 """Asynchronous decentralised parallel SGD: pairs average when one of the two wants to."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
+
+from pydantic import model_validator
 
 from simbench.node import Node, Steps
 from simbench.peer_graph import PeerGraph, distances
@@ -14,7 +17,8 @@ class ADPSGD(Strategy):
     """Nobody waits for a slow neighbour: a replica is averaged while its gradient is computed.
 
     Workers of even rank are active, those of odd rank passive, and only edges between the two kinds
-    are used, so that nobody waits in a circle. Whenever an active worker i begins a gradient, it
+    are used, so that nobody waits in a circle. Where some have left, it is the places among those
+    who are there that are even or odd. Whenever an active worker i begins a gradient, it
     sends x_i to a random neighbour j, which averages at once, whatever it is computing, and returns
     the mean:
 
@@ -36,6 +40,16 @@ class ADPSGD(Strategy):
     two of odd rank, aren't used."""
 
     counts: ClassVar[Literal["steps", "updates"]] = "updates"
+    resumes: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _has_no_common_state(self) -> "ADPSGD":
+        if self.on_failure.rolls_back:
+            raise misfit(
+                ("on_failure",),
+                "there is no step that all have done, so none to go back to; one can wait or go on",
+            )
+        return self
 
     @property
     def server_place(self) -> None:
@@ -50,7 +64,11 @@ class ADPSGD(Strategy):
             raise misfit(("graph",), "pairs average, which wants edges that go both ways")
         reached = distances(
             {
-                rank: [peer for step in rounds for peer in self._peers(rank, num_workers, step)]
+                rank: [
+                    peer
+                    for step in rounds
+                    for peer in self._peers(rank, range(num_workers), num_workers, step)
+                ]
                 for rank in range(num_workers)
             }
         )
@@ -63,26 +81,10 @@ class ADPSGD(Strategy):
                 )
 
     def work(self, node: Node) -> Steps:
-        """Be active or passive."""
-        return self._act(node) if node.rank % 2 == 0 else self._respond(node)
-
-    def _act(self, node: Node) -> Steps:
-        """Compute and average at the same time, then step."""
-        state = node.initial_state()
-        for step in itertools.count():
-            computing = node.compute_gradient(state.parameters)
-            peers = self._peers(node.rank, len(node.workers), step)
-            if peers:
-                draw = node.shared_draw(f"partner of {node.rank}", step)
-                node.send(peers[int(draw.integers(len(peers)))], state.parameters, tag="average")
-                state = state.with_parameters((yield node.receive("mean")).body)
-                node.publish(state.parameters, batches=0)
-            state = node.step(state, (yield computing))
-            node.publish(state.parameters)
-
-    def _respond(self, node: Node) -> Steps:
-        """Compute and step; in between, average with whoever asks."""
-        state = node.initial_state()
+        """Compute, and if active average at the same time, then step; average with whoever asks."""
+        _, done, state = node.resume(0, 0, node.initial_state())
+        if done:  # it has joined, and has a replica from now on
+            node.publish(state.parameters, batches=0)
 
         def answer() -> Steps:
             nonlocal state
@@ -92,13 +94,38 @@ class ADPSGD(Strategy):
                 node.publish(state.parameters, batches=0)
                 node.send(mail.sender, state.parameters, tag="mean")
 
+        def ask(partner: int) -> Steps:
+            nonlocal state
+            sent = state.parameters
+            node.send(partner, sent, tag="average")
+            mail = yield node.receive("mean", partner)
+            if mail is None:  # the partner has left
+                return
+            mean = mail.body
+            if state.parameters is not sent:
+                # It was passive before somebody left or joined, and has been asked meanwhile.
+                mean = node.mix(state.parameters, mean, sent, weights=(1.0, 1.0, -1.0))
+            state = state.with_parameters(mean)
+            node.publish(state.parameters, batches=0)
+
         node.start(answer())
-        while True:
-            gradient = yield node.compute_gradient(state.parameters)
+        for step in itertools.count(done):
+            computing = node.compute_gradient(state.parameters)
+            members = node.members
+            peers = self._peers(node.rank, members, len(node.workers), step)
+            if peers and self.graph.number(node.rank, members) % 2 == 0:
+                draw = node.shared_draw(f"partner of {node.rank}", step)
+                yield from ask(peers[int(draw.integers(len(peers)))])
+            gradient = yield computing
+            # From what the state has become meanwhile.
             state = node.step(state, gradient)
             node.publish(state.parameters)
+            # Nobody counts rounds that all share: who joins takes part at once.
+            yield from node.keep(0, step + 1, state)
 
-    def _peers(self, rank: int, num_workers: int, step: int) -> list[int]:
+    def _peers(
+        self, rank: int, members: Sequence[int], num_workers: int, step: int
+    ) -> Sequence[int]:
         """Return the neighbours of the other kind."""
-        peers = self.graph.round(num_workers, step).sends[rank]
-        return [peer for peer in peers if (peer - rank) % 2]
+        number, peers = self.graph.number, self.graph.among(members, num_workers, step).sends[rank]
+        return [peer for peer in peers if (number(peer, members) - number(rank, members)) % 2]
