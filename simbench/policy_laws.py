@@ -41,8 +41,9 @@ _BUDGET = Stop(virtual_time=60 * _SECOND)
 def check_policies(strategy: Strategy) -> None:
     """Check that ``strategy`` goes on as each policy says, or refuses to in words.
 
-    Whatever fails, its run ends, unless it is a server's machine and for ever; what was sent is in the books; the events tell who was down, left,
-    joined and was restored, in this order, and the summary counts it; and it is repeatable.
+    Whatever fails, its run ends, or is stuck if a server's machine is lost; what was sent is in the
+    books; the events tell who was down, left, joined and was restored, in this order, and the
+    summary counts it; and it is repeatable.
     """
     for policy in _POLICIES:
         fields = {name: getattr(strategy, name) for name in type(strategy).model_fields}

@@ -35,6 +35,7 @@ class Recovery:
         *,
         work: Callable[[Node], Steps],
         serve: Callable[[Node], Steps],
+        donors: Callable[[int, Sequence[int], int], Sequence[int]],
         left: Callable[[int], None],
         joined: Callable[[int], None],
         went_back: Callable[[], None],
@@ -48,6 +49,7 @@ class Recovery:
             around: where nodes fail; None if nothing goes wrong.
             work: what a worker does from its beginning.
             serve: what a server does, if there is one.
+            donors: (newcomer, members, number of workers) -> who of them may hand it the state.
             left: told of each worker that is no member any more.
             joined: told of each that is one again.
             went_back: told when all go back to what was kept.
@@ -59,7 +61,7 @@ class Recovery:
         self._servers = world.server_ranks
         self._nodes = nodes
         self._around = around
-        self._work, self._serve = work, serve
+        self._work, self._serve, self._donors_for = work, serve, donors
         self._left, self._joined, self._went_back = left, joined, went_back
         self._outages = [0] * len(nodes)
         """How often each was down."""
@@ -88,9 +90,10 @@ class Recovery:
         members = self._membership
         if not self._servers and members.newest_round <= kept.done:
             for newcomer in sorted(self._pending):
-                members.join(newcomer, kept.done + 1)
-                self._hand_over(rank, newcomer, kept.for_others())
-            self._pending.clear()
+                if rank in self._donors_for(newcomer, members.members, len(members.workers)):
+                    del self._pending[newcomer]
+                    members.join(newcomer, kept.done + 1)
+                    self._hand_over(rank, newcomer, kept.for_others())
         if self.checkpoints is not None:
             there = [each for each in members.members if members.takes_part(each, kept.done)]
             yield from self.checkpoints.write(rank, kept, self._servers or there)

@@ -191,6 +191,7 @@ class Simulation:
                 self.surroundings,
                 work=self.strategy.work,
                 serve=self.strategy.serve,
+                donors=self.strategy.donors,
                 left=self._forget_replicas,
                 joined=self._expect_replicas,
                 went_back=self._forget_unfinished,

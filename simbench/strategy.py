@@ -1,6 +1,7 @@
 """What a strategy is: what each worker does, and what the server does where there is one."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -109,6 +110,13 @@ class Strategy(Spec, ABC):
         Where an update brings another number, ``publish`` says how many.
         """
         return num_workers if self.counts == "steps" else 1
+
+    def donors(self, newcomer: int, members: Sequence[int], num_workers: int) -> Sequence[int]:
+        """Return which of ``members`` may hand what they ``keep`` to a worker that joins.
+
+        The one that ends a round next does; by default whoever it is.
+        """
+        return members
 
     @abstractmethod
     def work(self, node: Node) -> Steps:

@@ -4,6 +4,7 @@ import plug_ins
 import pytest
 
 from simbench import testing
+from simbench.learning.compression.top_k import TopK
 from simbench.learning.dataset import Dataset
 from simbench.learning.optimizers.sgd import SGD
 from simbench.peer_graphs.ring import RingGraph
@@ -13,6 +14,7 @@ from simbench.strategies.asynchronous import Asynchronous
 from simbench.strategies.averaging import Averaging
 from simbench.strategies.fedasync import FedAsync
 from simbench.strategies.fedbuff import FedBuff
+from simbench.strategies.hierarchical_averaging import HierarchicalAveraging
 from simbench.strategies.parameter_server import ParameterServer
 
 
@@ -105,6 +107,7 @@ def test_policies(strategy):
         ParameterServer(servers=2, server="colocated"),
         Asynchronous(servers=2),
         Asynchronous(servers=4, server="colocated"),
+        HierarchicalAveraging(outer_period=4, compression=TopK()),
     ],
     ids=str,
 )

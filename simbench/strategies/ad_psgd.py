@@ -18,9 +18,8 @@ class ADPSGD(Strategy):
 
     Workers of even rank are active, those of odd rank passive, and only edges between the two kinds
     are used, so that nobody waits in a circle. Where some have left, it is the places among those
-    who are there that are even or odd. Whenever an active worker i begins a gradient, it
-    sends x_i to a random neighbour j, which averages at once, whatever it is computing, and returns
-    the mean:
+    who are there that are even or odd. Whenever an active worker i begins a gradient, it sends x_i
+    to a random neighbour j, which averages at once, whatever it is computing, and returns the mean:
 
         x_i, x_j <- (x_i + x_j) / 2
 
@@ -56,23 +55,20 @@ class ADPSGD(Strategy):
         """There is no server."""
         return None
 
+    def donors(self, newcomer: int, members: Sequence[int], num_workers: int) -> Sequence[int]:
+        """Return the neighbours that it will have, or all if it will have none."""
+        there = sorted([*members, newcomer])
+        return self._neighbours(newcomer, there, num_workers) or members
+
     def check(self, num_workers: int) -> None:
         """Refuse edges of one direction, and a graph that its used edges don't hold together."""
         self.graph.check("graph", num_workers)
         rounds = range(self.graph.period(num_workers))
         if not all(self.graph.round(num_workers, step).is_symmetric for step in rounds):
             raise misfit(("graph",), "pairs average, which wants edges that go both ways")
-        reached = distances(
-            {
-                rank: [
-                    peer
-                    for step in rounds
-                    for peer in self._peers(rank, range(num_workers), num_workers, step)
-                ]
-                for rank in range(num_workers)
-            }
-        )
-        for rank in range(num_workers):
+        every = range(num_workers)
+        reached = distances({rank: self._neighbours(rank, every, num_workers) for rank in every})
+        for rank in every:
             if rank not in reached:
                 raise misfit(
                     ("graph",),
@@ -123,9 +119,15 @@ class ADPSGD(Strategy):
             # Nobody counts rounds that all share: who joins takes part at once.
             yield from node.keep(0, step + 1, state)
 
+    def _neighbours(self, rank: int, members: Sequence[int], num_workers: int) -> list[int]:
+        """Return the neighbours of the other kind in any round."""
+        rounds = range(self.graph.period(num_workers))
+        return [peer for step in rounds for peer in self._peers(rank, members, num_workers, step)]
+
     def _peers(
         self, rank: int, members: Sequence[int], num_workers: int, step: int
     ) -> Sequence[int]:
         """Return the neighbours of the other kind."""
         number, peers = self.graph.number, self.graph.among(members, num_workers, step).sends[rank]
-        return [peer for peer in peers if (number(peer, members) - number(rank, members)) % 2]
+        own = number(rank, members) % 2
+        return [peer for peer in peers if number(peer, members) % 2 != own]

@@ -50,11 +50,7 @@ S = 10**9
 GO_ON = GoOn(detection=50)
 EVERY = {k: s for k, s in discover("simbench.strategies", Strategy).items() if s.resumes}
 
-COMPRESSING = {
-    kind
-    for kind, strategy in EVERY.items()
-    if "compression" in strategy.model_fields and kind != "hierarchical_averaging"
-}
+COMPRESSING = {kind for kind, strategy in EVERY.items() if "compression" in strategy.model_fields}
 
 
 def times(simulation):
@@ -209,6 +205,25 @@ def test_a_partner_that_leaves_is_no_partner(train):
     simulation = train(gone, strategy=MatchingGossip(on_failure=GO_ON), nodes=2, updates=3)
 
     assert times(simulation) == [65, 75, 85]
+
+
+@pytest.mark.parametrize("compression", [TopK(share=0.2), Int8(error_feedback=True)], ids=str)
+def test_with_compression_islands_take_in_a_node_when_all_have_averaged(train, compression):
+    """Back in the middle of a round of 4 steps, it is handed the state at the end of that."""
+    failure = NodeFailure(nodes=(3,), at=5, until=300)
+    strategy = HierarchicalAveraging(outer_period=4, compression=compression, on_failure=GO_ON)
+
+    simulation = train(failure, strategy=strategy, nodes=4, updates=16)
+
+    joined, restored = (
+        next(at for at, _, what in changes(simulation) if what == word)
+        for word in ("joined", "restored")
+    )
+    assert 300 < joined < restored
+    assert joined in times(simulation)[3::4]
+    version = times(simulation).index(joined) + 1
+    assert simulation.samples(version) == 3 * version
+    assert simulation.samples(16) == 3 * version + 4 * (16 - version)
 
 
 def test_who_waits_for_a_mean_from_one_that_leaves_goes_on_from_its_own(train):
@@ -508,6 +523,8 @@ def test_all_go_back_to_the_last_checkpoint_and_take_the_same_steps_again(train)
         StreamingDiLoCo(period=4, fragments=2, slices=2, compression=RandomK(share=0.3)),
         StreamingDiLoCo(period=4, fragments=2),
         SPARTA(share=0.3),
+        HierarchicalAveraging(outer_period=4, compression=TopK(share=0.2)),
+        HierarchicalAveraging(inner_period=1, outer_period=3, compression=RandomK(share=0.3)),
     ],
     ids=str,
 )
@@ -677,8 +694,8 @@ def test_who_can_not_go_on_says_so():
         StreamingDiLoCo(period=12, fragments=4, overlap=3, on_failure=GO_ON)
     with pytest.raises(ValueError, match="there is no step that all have done"):
         ADPSGD(on_failure=Restart())
-    with pytest.raises(ValueError, match="doesn't know what its own has had"):
-        HierarchicalAveraging(compression=TopK(), on_failure=GO_ON)
+    with pytest.raises(ValueError, match="doesn't know what its own remembers"):
+        HierarchicalAveraging(compression=PowerSGD(), on_failure=GO_ON)
 
 
 @pytest.mark.parametrize("kind", [ParameterServer, Asynchronous])

@@ -9,6 +9,7 @@ from simbench.cluster.cluster import Cluster
 from simbench.cluster.jitters.constant import Constant
 from simbench.cluster.jitters.exponential import Exponential
 from simbench.cluster.machines.fixed import Fixed
+from simbench.cluster.stragglers.persistent import Persistent
 from simbench.conditions.late_join import LateJoin
 from simbench.conditions.node_failure import NodeFailure
 from simbench.execution.threads import ThreadExecutor
@@ -180,6 +181,18 @@ def test_it_learns_what_all_want_though_each_fails_once(graph):
     assert len(state) == 5
     assert {m.num_bytes for m in state} == {32}
     assert all(m.arrived_ns - m.sent_ns >= 6.2 * MS for m in state)
+
+
+def test_a_neighbour_hands_over_its_replica():
+    """On a ring of 6; nodes 0, 1 and 5 end steps before nodes 2 and 4 do, and leave it to them."""
+    machine = Fixed(step_time=10 * MS, jitter=Constant())
+    slow = Persistent(nodes=(2, 4), slowdown=7)
+    cluster = Cluster(nodes=6, machine=machine, stragglers=(slow,))
+    each = scenario(6, LateJoin(nodes=(3,), at=143 * MS), graph=RingGraph(), cluster=cluster)
+    simulation = played(each)
+    state = [m for m in simulation.world.messages if m.tag == "state"]
+    assert [(m.sender, m.receiver) for m in state] == [(2, 3)]
+    assert state[0].sent_ns >= 150 * MS
 
 
 def test_two_of_one_kind_that_are_left_still_average():
