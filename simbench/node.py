@@ -79,6 +79,8 @@ class Node:
         self._gradient_memory: Value | None = None
         self._meetings_joined: Counter[tuple[str, tuple[int, ...]]] = Counter()
         """In this round."""
+        self._to_welcome: dict[int, None] = {}
+        """Who has asked this server to join, and takes part only from its next round on."""
         self._lives: list[Steps] = []
         """What runs here, where it may have to end."""
         self._handed: tuple[Any, ...] | None = None
@@ -264,6 +266,8 @@ class Node:
         arrival = Event(self._clock)
 
         def deliver(_: Event) -> None:
+            if serial in world.dropped:  # at the very moment when it came
+                return
             world.note_arrival(serial)
             held = [self._training.graph.hold(recipe, to) for recipe in recipes]
             content = held[0] if isinstance(body, Value) else tuple(held)
@@ -299,8 +303,10 @@ class Node:
         return receipt
 
     def _admit(self, receipt: Event) -> None:
-        if receipt.value is not None and receipt.value.tag == "join":
-            self._world.membership.join(receipt.value.sender)
+        mail = receipt.value
+        # Of several servers none admits alone: who asks is a member once all have heard.
+        if mail is not None and mail.tag == "join" and len(self.servers) == 1:
+            self._world.membership.join(mail.sender)
 
     def receive_from_each(
         self, senders: Sequence[int], tag: str, *, welcome: Value | None = None
@@ -309,7 +315,7 @@ class Node:
 
         Those that are no members, and that leave meanwhile, are left out. With ``welcome``, workers
         that join meanwhile are sent that as ``model`` and waited for, too, and there is one mail at
-        least.
+        least; of several servers, one may find that all have left and another has had its mail.
         """
         receipts = {sender: self.receive(tag, sender) for sender in senders}
         everyone = self._clock.all_of(list(receipts.values()))
@@ -324,6 +330,9 @@ class Node:
         self, welcome: Value, tag: str, receipts: dict[int, Receive], everyone: Event
     ) -> Steps:
         """Wait until all ``receipts`` are there, with those of who joins meanwhile."""
+        members = self._world.membership
+        for newcomer in [each for each in self._to_welcome if self._has_in_round(each)]:
+            self._send_welcome(newcomer, welcome)
         while True:
             joining = self.receive(("join",))
             yield self._clock.any_of([everyone, joining])
@@ -331,15 +340,31 @@ class Node:
                 newcomer = joining.mail.sender
                 if not joining.processed:
                     yield joining
-                self.send(newcomer, welcome, tag="model", version=self._done)
-                if newcomer not in receipts or receipts[newcomer].triggered:
-                    receipts[newcomer] = self.receive(tag, newcomer)
+                if not self._has_in_round(newcomer):
+                    # Another server is in the next round already.
+                    self._to_welcome[newcomer] = None
+                else:
+                    self._send_welcome(newcomer, welcome)
+                    if newcomer not in receipts or receipts[newcomer].triggered:
+                        receipts[newcomer] = self.receive(tag, newcomer)
             else:
                 self.mailbox.undo(joining)
-                if any(receipt.value is not None for receipt in receipts.values()):
-                    return
             left = [each for each in receipts.values() if not each.triggered or each.value]
+            if all(each.triggered for each in left) and (
+                left or members.newest_round > self._done + 1
+            ):
+                # Who joins from now on takes no part in this round.
+                members.enter(self._done + 2)
+                return
             everyone = self._clock.all_of(left) if left else self._clock.event()
+
+    def _send_welcome(self, newcomer: int, model: Value) -> None:
+        self._to_welcome.pop(newcomer, None)
+        self.send(newcomer, model, tag="model", version=self._done)
+
+    def _has_in_round(self, worker: int) -> bool:
+        """Whether ``worker`` takes part in this node's round."""
+        return self._world.membership.takes_part(worker, self._done + 1)
 
     def all_reduce(
         self, vector: Value, tag: str = "all_reduce", among: Sequence[int] | None = None
@@ -464,6 +489,7 @@ class Node:
         self.processor.abandon()
         self._world.num_thrown_away += self.mailbox.clear()
         self._meetings_joined.clear()
+        self._to_welcome.clear()
 
     def go_on_from(self, memory: tuple[Any, ...], steps_begun: int | None) -> None:
         """Let ``memory`` be what ``resume`` returns, and the next batch that of ``steps_begun``."""
@@ -594,7 +620,7 @@ class Node:
         itself; of several servers, each publishes its piece, and they are pasted at equal progress.
         Where updates are counted without a server, each worker publishes its replica
         whenever it changes, and nobody knows ``progress``: an update is a replica that trained, and
-        the mean of all workers' latest replicas is the model.
+        the mean of the latest replicas of all workers that are there is the model.
 
         Args:
             model: the parameters.

@@ -3,6 +3,7 @@
 It says who talks to whom, whatever the network between them looks like.
 """
 
+import bisect
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -58,6 +59,12 @@ class PeerGraph(Spec, ABC):
             for rank in members:
                 sends[rank] = tuple(peer for peer in every.sends[rank] if peer in members)
         return _rounds_among(tuple(sends))
+
+    def number(self, rank: int, members: Sequence[int]) -> int:
+        """Return as which of its nodes ``rank`` counts ``among`` ``members``."""
+        if not self.fits_any_number or (rank < len(members) and members[rank] == rank):
+            return rank
+        return bisect.bisect_left(members, rank)
 
     def check(self, key: str, num_nodes: int) -> None:
         """Refuse what can't be built, and what keeps news of some node from another for ever.

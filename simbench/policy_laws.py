@@ -1,5 +1,7 @@
 """Laws of what strategies make of failures; ``simbench.testing`` offers them."""
 
+from collections.abc import Sequence
+
 from pydantic import ValidationError
 
 from simbench.condition import Condition
@@ -39,13 +41,15 @@ _BUDGET = Stop(virtual_time=60 * _SECOND)
 def check_policies(strategy: Strategy) -> None:
     """Check that ``strategy`` goes on as each policy says, or refuses to in words.
 
-    Whatever fails, its run ends; what was sent is in the books; the events tell who was down, left,
-    joined and was restored, in this order, and the summary counts it; and it is repeatable.
+    Whatever fails, its run ends, or is stuck if a server's machine is lost; what was sent is in the
+    books; the events tell who was down, left, joined and was restored, in this order, and the
+    summary counts it; and it is repeatable.
     """
     for policy in _POLICIES:
         fields = {name: getattr(strategy, name) for name in type(strategy).model_fields}
         try:
             chosen = type(strategy)(**fields | {"on_failure": policy})
+            chosen.check(world().cluster.nodes)
         except ValidationError as error:
             assert policy.goes_on, f"{strategy.kind} must be able to wait"
             keys = {each["loc"] for each in error.errors()}
@@ -71,12 +75,24 @@ def _check(strategy: Strategy, conditions: tuple[Condition, ...], case: str) -> 
     if not strategy.on_failure.goes_on:
         assert simulation.recovery is None
         return
+    if _is_a_server_lost(conditions, simulation.servers):
+        assert simulation.ended_by == "stuck", f"{case}: nobody else has what that server had"
+        assert "is down for ever" in simulation.who_waits(), case
+        return
     assert simulation.ended_by == "virtual_time", f"{case} is stuck: {simulation.who_waits()}"
-    last_ns = simulation.updates[-1].time_ns
-    assert last_ns > end_ns // 2, f"{case}: nothing happens after {last_ns / 1e9:.0f} s"
+    if min(simulation.servers, default=scenario.cluster.nodes) >= scenario.cluster.nodes:
+        # A worker's machine that is a server would be waited for.
+        last_ns = simulation.updates[-1].time_ns
+        assert last_ns > end_ns // 2, f"{case}: nothing happens after {last_ns / 1e9:.0f} s"
     for node in range(scenario.cluster.nodes):
         _check_order([each for each in events if each.subject == f"node {node}"], case)
     _check_summary(simulation, events)
+
+
+def _is_a_server_lost(conditions: Sequence[Condition], servers: Sequence[int]) -> bool:
+    """Whether the machine of a server goes down for ever."""
+    lost = [each for each in conditions if isinstance(each, NodeFailure) and each.until is None]
+    return any(node in servers for each in lost for node in each.nodes)
 
 
 def _check_order(events: list[Happening], case: str) -> None:

@@ -84,6 +84,11 @@ class PublicCopies:
             weights.append(-self._step_size * weight)
         return self._node.mix(*vectors, weights=weights)
 
+    def meet(self, parameters: Value, mail: Mail) -> Value:
+        """Return what ``parameters`` become where two average: W_ij and W_ji are a half."""
+        half = {mail.sender: 1 / 2}
+        return self.mix(parameters, [mail], half, half)
+
     def _exchange(self, peer: int) -> Exchange:
         if peer not in self._exchanges:
             # What wasn't sent is still between the parameters and their copy.

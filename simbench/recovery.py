@@ -4,6 +4,7 @@ It hears of nodes that go down and come back from their surroundings, and of sta
 All that a strategy does for it is to say where a round ends and what it would need to go on.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -34,7 +35,9 @@ class Recovery:
         *,
         work: Callable[[Node], Steps],
         serve: Callable[[Node], Steps],
+        donors: Callable[[int, Sequence[int], int], Sequence[int]],
         left: Callable[[int], None],
+        joined: Callable[[int], None],
         went_back: Callable[[], None],
     ) -> None:
         """Begin.
@@ -45,19 +48,21 @@ class Recovery:
             nodes: all machines, by rank.
             around: where nodes fail; None if nothing goes wrong.
             work: what a worker does from its beginning.
-            serve: what the server does, if there is one.
+            serve: what a server does, if there is one.
+            donors: (newcomer, members, number of workers) -> who of them may hand it the state.
             left: told of each worker that is no member any more.
+            joined: told of each that is one again.
             went_back: told when all go back to what was kept.
         """
         self._policy = policy
         self._world = world
         self._clock = world.clock
         self._membership = world.membership
-        self._server = next(iter(world.server_ranks), None)
+        self._servers = world.server_ranks
         self._nodes = nodes
         self._around = around
-        self._work, self._serve = work, serve
-        self._left, self._went_back = left, went_back
+        self._work, self._serve, self._donors_for = work, serve, donors
+        self._left, self._joined, self._went_back = left, joined, went_back
         self._outages = [0] * len(nodes)
         """How often each was down."""
         self._pending: dict[int, None] = {}
@@ -65,40 +70,40 @@ class Recovery:
         self._donors: dict[int, int] = {}
         """Who is being handed it, and by whom."""
         self._kept: dict[int, Kept] = {}
-        self._server_failed = False
+        self._a_server_failed = False
         self.checkpoints: Checkpoints | None = None
         if isinstance(policy, Restart):
             self.checkpoints = Checkpoints(policy, world.clock, nodes)
-        self._membership.joined = lambda rank: self._note(rank, "joined")
+        self._membership.joined = self._note_joined
         world.keep = self._keep
         if around is not None:
             around.watcher = self
         for rank in self._membership.workers:
             self._begin(rank, self._work)
-        if self._server is not None:
-            self._begin(self._server, self._serve)
+        for rank in self._servers:
+            self._begin(rank, self._serve)
 
     # -- what nodes tell
 
     def _keep(self, rank: int, memory: tuple[Any, ...], steps_begun: int) -> Steps:
         kept = self._kept[rank] = Kept(memory, steps_begun)
-        server, members = self._server, self._membership
-        if server is None and members.newest_round <= kept.done:
+        members = self._membership
+        if not self._servers and members.newest_round <= kept.done:
             for newcomer in sorted(self._pending):
-                members.join(newcomer, kept.done + 1)
-                self._hand_over(rank, newcomer, kept.for_others())
-            self._pending.clear()
+                if rank in self._donors_for(newcomer, members.members, len(members.workers)):
+                    del self._pending[newcomer]
+                    members.join(newcomer, kept.done + 1)
+                    self._hand_over(rank, newcomer, kept.for_others())
         if self.checkpoints is not None:
             there = [each for each in members.members if members.takes_part(each, kept.done)]
-            writers = there if server is None else [server]
-            yield from self.checkpoints.write(rank, kept, writers)
+            yield from self.checkpoints.write(rank, kept, self._servers or there)
 
     # -- what surroundings tell
 
     def went_down(self, rank: int) -> None:
         """Begin to notice it."""
         if not self._may_leave(rank):
-            if self._policy.rolls_back and rank == self._server:
+            if self._policy.rolls_back and rank in self._servers:
                 self._later(rank, lambda: self._roll_back(rank))
             return
         if rank not in self._membership:
@@ -117,7 +122,7 @@ class Recovery:
     def came_up(self, rank: int) -> None:
         """Let it join, if it had left."""
         if not self._may_leave(rank):
-            if self._server_failed and rank == self._server:
+            if self._a_server_failed and rank in self._servers:
                 self._roll_back(rank)
         elif rank not in self._membership:
             self._ask(rank)
@@ -146,8 +151,8 @@ class Recovery:
             self._part_with(newcomer)
             self._pending[newcomer] = None
         world = self._world
-        if self._server is not None:
-            world.mailboxes[self._server].offer(Mail(rank, "left", None))
+        for server in self._servers:
+            world.mailboxes[server].offer(Mail(rank, "left", None))
         self._begin_alone()
 
     def _part_with(self, rank: int) -> None:
@@ -199,18 +204,46 @@ class Recovery:
 
     def _ask(self, rank: int) -> None:
         """Let ``rank``, which is back, ask for the state."""
-        if self._server is None:
+        if not self._servers:
             self._pending[rank] = None
         else:
-            self._begin(rank, self._join_server)
+            self._begin(rank, self._join_servers)
 
-    def _join_server(self, node: Node) -> Steps:
-        """Ask the server for its model and begin to work from there."""
-        node.send(node.server, None, tag="join")
-        mail = yield node.receive("model", node.server)
-        node.start_from(mail.body, mail.version)
+    def _join_servers(self, node: Node) -> Steps:
+        """Ask all servers for their model and begin to work from there."""
+        if len(self._servers) == 1:
+            node.send(node.server, None, tag="join")
+            mail = yield node.receive("model", node.server)
+            node.start_from(mail.body, mail.version)
+        else:
+            self._ask_all(node.rank)
+            mails = yield from node.receive_from_each(self._servers, "model")
+            assert len({mail.version for mail in mails}) == 1, "pieces are of one version"
+            node.start_from(node.paste([mail.body for mail in mails]), mails[0].version)
         self._note(node.rank, "restored")
         yield from self._work(node)
+
+    def _ask_all(self, rank: int) -> None:
+        """Let ``rank`` be a member once all servers have heard its question, for all at once.
+
+        It takes part in the newest round, which no server has ended: those who are in it send their
+        pieces at once, and the others when they come to it. So all pieces are of one version.
+        """
+        world, unheard = self._world, dict.fromkeys(self._servers)
+
+        def hear(number: int, server: int) -> None:
+            world.note_arrival(number)
+            del unheard[server]
+            if unheard:
+                return
+            if rank not in self._membership:  # a server's machine always is
+                self._membership.join(rank, self._membership.newest_round)
+            for each in self._servers:
+                world.mailboxes[each].put(Mail(rank, "join", None))
+
+        for server in self._servers:
+            number = world.post(rank, server, "join", 0)
+            world.carry(number, 0, functools.partial(hear, number, server))
 
     def _hand_over(self, donor: int, rank: int, kept: Kept, steps_begun: int | None = None) -> None:
         """Send ``kept`` from ``donor`` to ``rank``, which goes on from there once it has it."""
@@ -245,9 +278,9 @@ class Recovery:
     def _roll_back(self, failed: int) -> None:
         """Let all go back to the last checkpoint, ``failed`` with them if it is up again."""
         assert self.checkpoints is not None, "only those who write them go back to them"
-        world, server, members = self._world, self._server, self._membership
-        self._server_failed = server is not None and self._is_down(server)
-        if self._server_failed:
+        world, members = self._world, self._membership
+        self._a_server_failed = any(map(self._is_down, self._servers))
+        if self._a_server_failed:
             return  # Until it is back.
         for node in self._nodes:
             node.end()
@@ -259,16 +292,17 @@ class Recovery:
             members.leave(failed)
         self._reset(self.checkpoints.done)
         states = self.checkpoints.states
-        if server is None:
+        if not self._servers:
             self._restore(failed, states)
             self._begin_alone()
             return
-        self._restart(server, states.get(server), self._serve)
+        for server in self._servers:
+            self._restart(server, states.get(server), self._serve)
         for rank in members.workers:
-            if rank != server and rank in members:
+            if rank not in self._servers and rank in members:
                 members.leave(rank)
             if not self._is_down(rank):
-                self._begin(rank, self._join_server)
+                self._begin(rank, self._join_servers)
 
     def _restore(self, failed: int, states: Mapping[int, Kept]) -> None:
         """Let every member go on from its checkpoint; who failed, or has none, is sent one."""
@@ -291,7 +325,9 @@ class Recovery:
 
     def _reset(self, done: int) -> None:
         """Be where all are behind ``done``, and nobody further."""
-        if self._server is None:  # else rounds are the server's alone
+        if self._servers:  # rounds are theirs alone
+            self._membership.newest_round = done
+        else:
             self._membership.go_back(done)
         self._donors.clear()
         if self.checkpoints is not None:
@@ -312,7 +348,7 @@ class Recovery:
 
     def _may_leave(self, rank: int) -> bool:
         """Whether others can go on without ``rank``: it is a worker, and no server."""
-        return rank in self._membership.workers and rank != self._server
+        return rank in self._membership.workers and rank not in self._servers
 
     def _is_down(self, rank: int) -> bool:
         return self._around is not None and self._around.is_down(rank)
@@ -326,6 +362,10 @@ class Recovery:
         written_ns = self.checkpoints.written_ns if self.checkpoints else []
         times["checkpoints"] = sum(at_ns <= end_ns for at_ns in written_ns)
         return times | {"dropped_messages": counts["dropped"]}
+
+    def _note_joined(self, rank: int) -> None:
+        self._note(rank, "joined")
+        self._joined(rank)
 
     def _note(self, rank: int, what: str) -> None:
         self._tell(f"node {rank}", what)

@@ -84,6 +84,7 @@ class _Piece(NamedTuple):
     recipe: Recipe | None
     contributor: int | None
     staleness: int
+    batches: int
 
 
 class _Settled(NamedTuple):
@@ -170,10 +171,10 @@ class Simulation:
         )
         self.nodes = [Node(self.world, rank) for rank in range(self.num_nodes)]
         initial, _ = self._training.initial(0)
-        self._latest = [initial] * num_workers
-        """Every worker's replica, where they count updates without a server."""
+        self._latest = dict.fromkeys(range(num_workers), initial)
+        """The replica of every worker that is there, where they count updates without a server."""
         self._last_update = [0] * num_workers
-        """Of these workers, the update that each one made last."""
+        """Of these workers, the update that each one made last, or joined after."""
         self._note_version(0, initial)
         if self.surroundings is not None:
             self._let_go_wrong(self.surroundings)
@@ -190,8 +191,10 @@ class Simulation:
                 self.surroundings,
                 work=self.strategy.work,
                 serve=self.strategy.serve,
+                donors=self.strategy.donors,
                 left=self._forget_replicas,
-                went_back=self._replicas.clear,
+                joined=self._expect_replicas,
+                went_back=self._forget_unfinished,
             )
             return
         for rank in range(self.world.num_workers):
@@ -330,9 +333,10 @@ class Simulation:
             return
         if len(self.servers) > 1:
             assert progress is not None, "each server counts"
-            # They don't know of each other's pushes.
-            assert batches in (None, per_count), "servers that share a model wait for all"
-            self._publish_piece(rank, progress, model.recipe, contributor, staleness)
+            if not self._was_published(progress):
+                taken = per_count if batches is None else batches
+                piece = _Piece(model.recipe, contributor, staleness, taken)
+                self._publish_piece(rank, progress, piece)
             return
         batches = per_count if batches is None else batches
         if self.servers:
@@ -346,7 +350,8 @@ class Simulation:
             done = len(self.updates)
             staleness = done - self._last_update[rank]
             self._last_update[rank] = done + 1
-            self._add_version(done + 1, self._latest, batches, rank, staleness)
+            latest = [self._latest[each] for each in sorted(self._latest)]
+            self._add_version(done + 1, latest, batches, rank, staleness)
 
     def _was_published(self, progress: int | None) -> bool:
         """Whether this version is done again, after a failure."""
@@ -357,11 +362,15 @@ class Simulation:
         """Take a worker's replica of one step: the last one makes the version."""
         batches = self._batches_per_count
         wanted = self._is_evaluated(progress, (progress - 1) * batches, progress * batches)
-        # How many batches there are isn't known before all have published, if workers may leave.
-        unsure = self.recovery is not None and self.scenario.stop.samples is not None
         # A replica that won't be evaluated must not be kept alive.
-        self._replicas.setdefault(progress, {})[rank] = recipe if wanted or unsure else None
+        kept = wanted or self._is_unsure
+        self._replicas.setdefault(progress, {})[rank] = recipe if kept else None
         self._join_replicas(progress)
+
+    @property
+    def _is_unsure(self) -> bool:
+        """Whether only a version's last part tells if it is evaluated, as workers may leave."""
+        return self.recovery is not None and self.scenario.stop.samples is not None
 
     def _join_replicas(self, progress: int) -> None:
         """Enter the version of one step in the books, if the replicas of all are there."""
@@ -377,9 +386,19 @@ class Simulation:
 
     def _forget_replicas(self, rank: int) -> None:
         """Wait for ``rank`` no longer, which has left."""
+        self._latest.pop(rank, None)
         for progress in sorted(self._replicas):
             self._replicas[progress].pop(rank, None)
             self._join_replicas(progress)
+
+    def _expect_replicas(self, rank: int) -> None:
+        """Let ``rank`` join, which will have read a replica of now."""
+        self._last_update[rank] = len(self.updates)
+
+    def _forget_unfinished(self) -> None:
+        """Wait for nothing that was published before all went back."""
+        self._replicas.clear()
+        self._pieces.clear()
 
     def _add_version(
         self,
@@ -410,20 +429,21 @@ class Simulation:
             self.ended_by = "updates" if by_updates else "samples"
             self.end_ns = now_ns
 
-    def _publish_piece(
-        self, rank: int, progress: int, recipe: Recipe, contributor: int | None, staleness: int
-    ) -> None:
+    def _publish_piece(self, rank: int, progress: int, piece: _Piece) -> None:
         """Take one server's piece of a version of the model: the last one makes the version.
 
-        It is the push of a worker if that is so of each piece, and as stale as the stalest.
+        It is the push of a worker if that is so of each piece, and as stale as the stalest. What
+        didn't come to all servers, since its worker left meanwhile, is no batch.
         """
         batches = self._batches_per_count
         wanted = self._is_evaluated(progress, (progress - 1) * batches, progress * batches)
         pieces = self._pieces.setdefault(progress, {})
-        pieces[rank] = _Piece(recipe if wanted else None, contributor, staleness)
+        kept = wanted or self._is_unsure
+        pieces[rank] = piece if kept else piece._replace(recipe=None)
         if len(pieces) < len(self.servers):
             return
-        del self._pieces[progress]
+        # What some server has passed over before, it never publishes.
+        self._pieces = {later: each for later, each in self._pieces.items() if later > progress}
         ordered = [pieces[server] for server in self.servers]
         recipes = [each.recipe for each in ordered if each.recipe is not None]
         whole = self._training.paste(recipes, self.servers[0]) if recipes else None
@@ -431,7 +451,7 @@ class Simulation:
         self._add_version(
             progress,
             [whole],
-            batches,
+            min(each.batches for each in ordered),
             contributors.pop() if len(contributors) == 1 else None,
             max(each.staleness for each in ordered),
         )
@@ -476,7 +496,7 @@ class Simulation:
         for pieces in self._pieces.values():
             yield from (piece.recipe for piece in pieces.values() if piece.recipe)
         if not self.servers and self.strategy.counts == "updates":
-            yield from self._latest
+            yield from self._latest.values()
         for meeting in self.world.meetings.values():
             yield from meeting.joined.values()
         for meeting in self.world.running:

@@ -1,6 +1,7 @@
 """What a strategy is: what each worker does, and what the server does where there is one."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -62,8 +63,6 @@ class Strategy(Spec, ABC):
                 ("on_failure",),
                 f"{self.kind} can only wait: it doesn't tell what a node would need to go on",
             )
-        if self.on_failure.goes_on and len(self.server_places) > 1:
-            raise misfit(("on_failure",), "with several servers, one can only wait")
         return self
 
     @model_serializer(mode="wrap")
@@ -113,6 +112,13 @@ class Strategy(Spec, ABC):
         Where an update brings another number, ``publish`` says how many.
         """
         return num_workers if self.counts == "steps" else 1
+
+    def donors(self, newcomer: int, members: Sequence[int], num_workers: int) -> Sequence[int]:
+        """Return which of ``members`` may hand what they ``keep`` to a worker that joins.
+
+        The one that ends a round next does; by default whoever it is.
+        """
+        return members
 
     @abstractmethod
     def work(self, node: Node) -> Steps:
@@ -210,11 +216,14 @@ def shard_places(server: ShardPlace, num_servers: int) -> tuple[ServerPlace, ...
     return (server,) * num_servers
 
 
-def check_shards(server: ShardPlace, num_servers: int, num_workers: int) -> None:
+def check_shards(
+    server: ShardPlace, num_servers: int, num_workers: int, on_failure: Policy
+) -> None:
     """Refuse several servers on one machine, and more than there are workers to hold them.
 
     Raises:
-        ValidationError: for the key ``servers``, as ``spec.misfit`` makes it.
+        ValidationError: for the key ``servers``, as ``spec.misfit`` makes it, or for ``on_failure``
+            where there is a piece on every worker's machine, so that nobody can go on without one.
     """
     if isinstance(server, int) and num_servers > 1:
         raise misfit(
@@ -226,4 +235,12 @@ def check_shards(server: ShardPlace, num_servers: int, num_workers: int) -> None
             ("servers",),
             f"expected at most the {num_workers} nodes of the cluster, which they are colocated "
             f"with; got {num_servers}",
+        )
+    everywhere = server == "colocated" and num_servers == num_workers
+    if everywhere and on_failure.goes_on and not on_failure.rolls_back:
+        raise misfit(
+            ("on_failure",),
+            f"each of the {num_workers} nodes holds a piece of the parameters that no other has, "
+            "so there is none that the others could go on without; one can wait or restart, or "
+            "have fewer servers",
         )

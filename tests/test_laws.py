@@ -4,14 +4,17 @@ import plug_ins
 import pytest
 
 from simbench import testing
+from simbench.learning.compression.top_k import TopK
 from simbench.learning.dataset import Dataset
 from simbench.learning.optimizers.sgd import SGD
 from simbench.peer_graphs.ring import RingGraph
 from simbench.strategies.ad_psgd import ADPSGD
 from simbench.strategies.async_local_sgd import AsyncLocalSGD
+from simbench.strategies.asynchronous import Asynchronous
 from simbench.strategies.averaging import Averaging
 from simbench.strategies.fedasync import FedAsync
 from simbench.strategies.fedbuff import FedBuff
+from simbench.strategies.hierarchical_averaging import HierarchicalAveraging
 from simbench.strategies.parameter_server import ParameterServer
 
 
@@ -92,6 +95,23 @@ def test_state_sharding(sharding):
 
 @pytest.mark.parametrize("strategy", every("strategies"))
 def test_policies(strategy):
+    testing.check_policies(strategy)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        ADPSGD(graph=RingGraph()),
+        ParameterServer(server=1),
+        ParameterServer(servers=3),
+        ParameterServer(servers=2, server="colocated"),
+        Asynchronous(servers=2),
+        Asynchronous(servers=4, server="colocated"),
+        HierarchicalAveraging(outer_period=4, compression=TopK()),
+    ],
+    ids=str,
+)
+def test_policies_with_other_settings(strategy):
     testing.check_policies(strategy)
 
 

@@ -65,7 +65,7 @@ class Asynchronous(CompressingStrategy):
 
     def check(self, num_workers: int) -> None:
         """Refuse servers that have no place."""
-        check_shards(self.server, self.servers, num_workers)
+        check_shards(self.server, self.servers, num_workers, self.on_failure)
 
     def work(self, node: Node) -> Steps:
         """Step from what the servers last sent, push the change, wait for their answers."""

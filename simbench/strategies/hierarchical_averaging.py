@@ -50,11 +50,11 @@ class HierarchicalAveraging(CompressingStrategy):
 
     @model_validator(mode="after")
     def _island_knows_where_it_began(self) -> "HierarchicalAveraging":
-        if self.compression and self.on_failure.goes_on:
+        if self.compression and self.compression.remembers and self.on_failure.goes_on:
             raise misfit(
                 ("on_failure",),
-                "with compression, one can only wait: who joins may hear from another island, and "
-                "doesn't know what its own has had",
+                f"with {self.compression.kind}, one can only wait: who joins may hear from another "
+                "island, and doesn't know what its own remembers",
             )
         return self
 
@@ -67,8 +67,8 @@ class HierarchicalAveraging(CompressingStrategy):
         """Train alone, meet the island often and all others seldom."""
         first = node.rank - node.rank % self.island
         island = node.workers[first : first + self.island]
-        done, state = node.resume(0, node.initial_state())
-        exchange = self.exchange(node)
+        done, state, memory = node.resume(0, node.initial_state(), ())
+        exchange = self.exchange(node, memory)
         # What all have had last, and what the island has.
         shared = among_all = state.parameters
         for step in itertools.count(done + 1):
@@ -84,4 +84,6 @@ class HierarchicalAveraging(CompressingStrategy):
                 )
                 state = state.with_parameters(shared)
             node.publish(state.parameters, progress=step)
-            yield from node.keep(step, state)
+            if self.compression is None or step % self.outer_period == 0:
+                # In between, islands send changes of what other islands haven't had.
+                yield from node.keep(step, state, exchange.memory)

@@ -57,8 +57,7 @@ class MatchingGossip(GossipStrategy):
                 node.send(partner, (yield from copies.encode(x, partner)), tag)
                 mail = yield node.receive(tag, partner)
                 if self.compression:
-                    half = {partner: 1 / 2}
-                    state = state.with_parameters(copies.mix(x, [mail], half, half))
+                    state = state.with_parameters(copies.meet(x, mail))
                 elif mail is not None:  # else the partner has left
                     # Both add in the order of ranks: their sum is one Value.
                     both = [x, mail.body]

@@ -1,7 +1,7 @@
 """Synchronous training around a parameter server, or several that share the parameters."""
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
@@ -9,6 +9,7 @@ from simpy.events import Event
 
 from simbench.exchange import Exchange, aggregate
 from simbench.learning.aggregators.mean import Mean
+from simbench.mailbox import Mail
 from simbench.node import Node, State, Steps
 from simbench.spec import misfit
 from simbench.strategy import (
@@ -124,7 +125,7 @@ class ParameterServer(CompressingStrategy):
                 f"expected fewer than the {num_workers} nodes of the cluster, which they are "
                 f"among; got {self.backup_workers}",
             )
-        check_shards(self.server, self.servers, num_workers)
+        check_shards(self.server, self.servers, num_workers, self.on_failure)
         self.aggregator.check("aggregator", self.batches_per_count(num_workers))
         if self.on_failure.goes_on:
             # So few may be left.
@@ -144,6 +145,7 @@ class ParameterServer(CompressingStrategy):
             gradient = yield node.compute_gradient(state.parameters)
             state = yield from self._push(node, exchange, state, gradient)
             pieces = yield from node.receive_from_each(node.servers, "model")
+            assert len({piece.version for piece in pieces}) == 1, "servers go in step"
             state = state.with_parameters(node.paste([piece.body for piece in pieces]))
 
     def _race_news(self, node: Node) -> Steps:
@@ -184,22 +186,26 @@ class ParameterServer(CompressingStrategy):
                 pushes = yield from node.receive_from_each(
                     node.workers, "push", welcome=state.parameters
                 )
-            mean = aggregate(
-                node,
-                self.aggregator,
-                [exchange.decode(push.body) for push in pushes],
-                [push.number or 1 for push in pushes],
-            )
-            if self.combine == "gradients":
-                state = node.step(state, exchange.concluded(mean), self.optimizer)
-            else:
-                state = state.with_parameters(exchange.concluded(mean, since=state.parameters))
-            # Of several servers none knows how many the others took; they always take all.
-            batches = len(pushes) if len(node.servers) == 1 else None
-            node.publish(state.parameters, progress=step, batches=batches)
+            if pushes:  # else all have left, and another server had heard from one before
+                state = self._concluded(node, exchange, state, pushes)
+                node.publish(state.parameters, progress=step, batches=len(pushes))
             for worker in node.workers:
                 node.send(worker, state.parameters, tag="model", version=step)
             yield from node.keep(step, state)
+
+    def _concluded(
+        self, node: Node, exchange: Exchange, state: State, pushes: Sequence[Mail]
+    ) -> State:
+        """Return what the server makes of the pushes of a version."""
+        mean = aggregate(
+            node,
+            self.aggregator,
+            [exchange.decode(push.body) for push in pushes],
+            [push.number or 1 for push in pushes],
+        )
+        if self.combine == "gradients":
+            return node.step(state, exchange.concluded(mean), self.optimizer)
+        return state.with_parameters(exchange.concluded(mean, since=state.parameters))
 
     def _first(self, node: Node, version: int) -> Steps:
         """Wait for enough pushes of ``version``; drop what comes late for an earlier one."""

@@ -28,6 +28,7 @@ from simbench.policies.go_on import GoOn
 from simbench.policies.restart import Restart
 from simbench.scenario import Stop
 from simbench.spec import discover
+from simbench.strategies.ad_psgd import ADPSGD
 from simbench.strategies.async_local_sgd import AsyncLocalSGD
 from simbench.strategies.asynchronous import Asynchronous
 from simbench.strategies.averaging import Averaging
@@ -49,11 +50,7 @@ S = 10**9
 GO_ON = GoOn(detection=50)
 EVERY = {k: s for k, s in discover("simbench.strategies", Strategy).items() if s.resumes}
 
-COMPRESSING = {
-    kind
-    for kind, strategy in EVERY.items()
-    if "compression" in strategy.model_fields and kind != "hierarchical_averaging"
-}
+COMPRESSING = {kind for kind, strategy in EVERY.items() if "compression" in strategy.model_fields}
 
 
 def times(simulation):
@@ -210,6 +207,68 @@ def test_a_partner_that_leaves_is_no_partner(train):
     assert times(simulation) == [65, 75, 85]
 
 
+@pytest.mark.parametrize("compression", [TopK(share=0.2), Int8(error_feedback=True)], ids=str)
+def test_with_compression_islands_take_in_a_node_when_all_have_averaged(train, compression):
+    """Back in the middle of a round of 4 steps, it is handed the state at the end of that."""
+    failure = NodeFailure(nodes=(3,), at=5, until=300)
+    strategy = HierarchicalAveraging(outer_period=4, compression=compression, on_failure=GO_ON)
+
+    simulation = train(failure, strategy=strategy, nodes=4, updates=16)
+
+    joined, restored = (
+        next(at for at, _, what in changes(simulation) if what == word)
+        for word in ("joined", "restored")
+    )
+    assert 300 < joined < restored
+    assert joined in times(simulation)[3::4]
+    version = times(simulation).index(joined) + 1
+    assert simulation.samples(version) == 3 * version
+    assert simulation.samples(16) == 3 * version + 4 * (16 - version)
+
+
+def test_who_waits_for_a_mean_from_one_that_leaves_goes_on_from_its_own(train):
+    """Node 0 has sent at 0, and would hear at 214."""
+    gone = NodeFailure(nodes=(1,), at=15)
+
+    simulation = train(gone, strategy=ADPSGD(on_failure=GO_ON), nodes=2, updates=4)
+
+    assert [(each.time_ns, each.node) for each in simulation.updates] == [
+        (10, 1),
+        (65, 0),
+        (75, 0),
+        (85, 0),
+    ]
+
+
+def test_a_passive_worker_does_not_notice_who_leaves(train):
+    gone = NodeFailure(nodes=(0,), at=15)
+
+    simulation = train(gone, strategy=ADPSGD(on_failure=GO_ON), nodes=2, updates=20)
+
+    assert times(simulation) == [10 * step for step in range(1, 21)]
+
+
+def test_who_joins_gossip_in_pairs_is_sent_a_replica_and_is_a_partner_at_once(train):
+    """Node 0 is alone from 65 on, and ends a step at 305."""
+    failure = NodeFailure(nodes=(1,), at=15, until=300)
+
+    simulation = train(failure, strategy=ADPSGD(on_failure=GO_ON), nodes=2, updates=40)
+
+    # What node 0 sends to average shares the link with the state of 100 bytes.
+    assert changes(simulation)[1:] == [
+        (65, "0 -> 1", "dropped"),
+        (305, "node 1", "joined"),
+        (305 + 207, "node 1", "restored"),
+    ]
+    state = [m for m in simulation.world.messages if m.tag == "state"]
+    assert [(m.sender, m.receiver, m.num_bytes) for m in state] == [(0, 1, 100)]
+    # Its step has waited for the mean, which node 1 answers with once it has its replica.
+    assert next(each.time_ns for each in simulation.updates[26:] if each.node == 0) == 512 + 107
+    # Since it was handed its replica, nobody has made an update.
+    first = simulation.updates[26]
+    assert (first.time_ns, first.node, first.staleness_updates) == (522, 1, 0)
+
+
 def test_a_window_closes_when_whom_it_waits_for_leaves(train):
     gone = NodeFailure(nodes=(1,), at=5)
     strategy = AsyncLocalSGD(period=1, grace=None, on_failure=GoOn(detection=200))
@@ -267,6 +326,85 @@ def test_a_server_that_fails_is_waited_for(train):
         assert times(train(failure, strategy=going_on, nodes=2, updates=4)) == times(waiting)
 
 
+# -- several servers: each holds a piece, and all take in a worker for the same version
+
+
+def test_servers_of_pieces_go_on_without_a_worker_and_take_it_in(train):
+    """Of 96 bytes, each has 48: a round takes 10 and 2 * 103, for one worker as for two."""
+    failure = NodeFailure(nodes=(1,), at=5, until=300)
+    strategy = ParameterServer(servers=2, on_failure=GO_ON)
+
+    simulation = train(failure, strategy=strategy, nodes=2, updates=3, dimension=24)
+
+    # Asked at 307, both servers are in their second round, and it has to wait for node 1.
+    assert changes(simulation) == [
+        (55, "node 1", "left"),
+        (307, "node 1", "joined"),
+        (307 + 103, "node 1", "restored"),
+    ]
+    assert times(simulation) == [113, 410 + 113, 523 + 216]
+    assert [simulation.samples(update) for update in (1, 2, 3)] == [1, 3, 5]
+    asked = [m for m in simulation.world.messages if m.tag == "join"]
+    assert [(m.sender, m.receiver, m.num_bytes) for m in asked] == [(1, 2, 0), (1, 3, 0)]
+
+
+def test_a_server_that_is_behind_sends_who_joins_the_version_of_the_others(train):
+    """Two pieces of 48 bytes each are there at 10 + 7 + 96; of 52, 8 later on the one link."""
+    late = LateJoin(nodes=(2,), at=108)
+    strategy = ParameterServer(servers=2, on_failure=GO_ON)
+
+    simulation = train(late, strategy=strategy, nodes=3, updates=2)
+
+    sent = [m for m in simulation.world.messages if m.receiver == 2 and m.tag == "model"]
+    assert [(m.sent_ns, m.sender, m.num_bytes) for m in sent[:2]] == [(115, 3, 48), (121, 4, 52)]
+    assert changes(simulation)[1] == (115, "node 2", "joined")
+    # It is waited for in the round in which the first server was.
+    assert [simulation.samples(update) for update in (1, 2)] == [2, 5]
+
+
+def test_a_version_that_one_server_alone_had_a_push_for_is_passed_over(train):
+    """Both leave when the piece of 48 bytes has come, and that of 52 hasn't."""
+    away = NodeFailure(nodes=(0, 1), at=114, until=1000)
+    strategy = ParameterServer(servers=2, on_failure=GoOn(detection=0))
+
+    simulation = train(away, strategy=strategy, nodes=2, updates=3)
+
+    assert [update.update for update in simulation.updates] == [2, 3]
+    assert simulation.samples(1) == 0
+    assert simulation.samples(3) == 4
+    welcome = [m for m in simulation.world.messages if m.tag == "model" and m.sent_ns == 1007]
+    assert sorted((m.sender, m.receiver) for m in welcome) == [(2, 0), (2, 1), (3, 0), (3, 1)]
+
+
+def test_servers_that_add_on_arrival_answer_who_joins_together(train):
+    late = LateJoin(nodes=(1,), at=900)
+    strategy = Asynchronous(servers=2, on_failure=GO_ON)
+
+    simulation = train(late, strategy=strategy, nodes=2, updates=12, dimension=24)
+
+    assert changes(simulation) == [
+        (0, "node 1", "left"),
+        (907, "node 1", "joined"),
+        (907 + 103, "node 1", "restored"),
+    ]
+    first = next(update for update in simulation.updates if update.node == 1)
+    assert first.time_ns == 907 + 103 + 113
+
+
+@pytest.mark.parametrize("kind", [ParameterServer, Asynchronous])
+def test_a_machine_with_a_piece_is_waited_for_and_one_without_is_not(train, kind):
+    strategy = kind(servers=2, server="colocated")
+    going_on = kind(servers=2, server="colocated", on_failure=GO_ON)
+
+    def run(rank, each):
+        failure = NodeFailure(nodes=(rank,), at=50, until=2000)
+        return train(failure, strategy=each, nodes=3, updates=6)
+
+    assert times(run(1, going_on)) == times(run(1, strategy))
+    assert not changes(run(1, going_on))
+    assert changes(run(2, going_on))[0] == (100, "node 2", "left")
+
+
 # -- values
 
 
@@ -308,6 +446,28 @@ def test_means_are_over_those_who_are_there_bit_for_bit(scenario, kind, compress
     assert many.evaluations[-1].samples == few.evaluations[-1].samples
     # Of the last parameters: a loss is a sum over as many parts as a cluster has nodes.
     assert many.summary["parameters_sha256"] == few.summary["parameters_sha256"]
+
+
+@pytest.mark.parametrize("kind", [ParameterServer, Asynchronous])
+def test_servers_of_pieces_train_as_one_does_when_a_worker_never_comes(scenario, kind):
+    def train(*conditions, **settings):
+        return run(
+            scenario(
+                strategies={"only": kind(**settings)},
+                nodes=4,
+                network=Instant(),
+                stop=Stop(updates=24),
+                conditions=conditions,
+            )
+        )
+
+    gone = NodeFailure(nodes=(3,), at=0)
+    one = train(gone, on_failure=GO_ON)
+    several = train(gone, on_failure=GO_ON, servers=3)
+
+    assert several.updates == one.updates
+    assert several.summary["samples"] == one.summary["samples"]
+    assert several.summary["parameters_sha256"] == one.summary["parameters_sha256"]
 
 
 # -- going back
@@ -363,6 +523,8 @@ def test_all_go_back_to_the_last_checkpoint_and_take_the_same_steps_again(train)
         StreamingDiLoCo(period=4, fragments=2, slices=2, compression=RandomK(share=0.3)),
         StreamingDiLoCo(period=4, fragments=2),
         SPARTA(share=0.3),
+        HierarchicalAveraging(outer_period=4, compression=TopK(share=0.2)),
+        HierarchicalAveraging(inner_period=1, outer_period=3, compression=RandomK(share=0.3)),
     ],
     ids=str,
 )
@@ -415,7 +577,11 @@ def test_those_who_are_left_go_back_and_go_on(train):
     assert times(simulation) == [55 + 6 + 124, 55 + 6 + 248]
 
 
-@pytest.mark.parametrize("strategy", [ParameterServer(), Asynchronous()])
+@pytest.mark.parametrize(
+    "strategy",
+    [ParameterServer(), Asynchronous(), ParameterServer(servers=2), Asynchronous(servers=2)],
+    ids=str,
+)
 def test_a_server_that_fails_goes_back_once_it_is_up(train, strategy):
     failure = NodeFailure(nodes=(2,), at=700, until=1000)
     policy = Restart(detection=50, interval=300)
@@ -429,9 +595,25 @@ def test_a_server_that_fails_goes_back_once_it_is_up(train, strategy):
 
     assert simulation.ended_by == "updates"
     assert (1000, "node 2", "restored") in changes(simulation)
-    # The workers ask and are sent its model together: 7, and 7 + 2 * 100.
-    assert [at for at, _, what in changes(simulation) if what == "restored"][1:] == [1214, 1214]
+    # The workers ask and are sent the model together: 7, and 7 + 2 * 100, or 2 * 52 from the
+    # server of the larger piece.
+    restored = [at for at, _, what in changes(simulation) if what == "restored"]
+    is_one = len(simulation.servers) == 1
+    assert restored == ([1000, 1214, 1214] if is_one else [1000, 1000, 1118, 1118])
     assert [update.update for update in simulation.updates] == [*range(1, 17)]
+
+
+def test_what_is_dropped_when_it_would_arrive_does_not(train):
+    """Where nothing takes time, pushes that wait for a server come at the moment when it is up."""
+    failure = NodeFailure(nodes=(2,), at=15, until=1000)
+    strategy = ParameterServer(on_failure=Restart(detection=50, interval=300))
+
+    simulation = train(failure, strategy=strategy, nodes=2, network=Instant(), updates=3)
+
+    dropped = [what for _, _, what in changes(simulation)].count("dropped")
+    assert dropped == len(simulation.world.dropped) == 2
+    assert not simulation.world.dropped.keys() & simulation.world.arrivals.keys()
+    assert times(simulation) == [10, 1020, 1030]
 
 
 # -- records
@@ -510,8 +692,23 @@ def test_who_can_not_go_on_says_so():
         ParameterServer(backup_workers=1, on_failure=GO_ON)
     with pytest.raises(ValueError, match="an overlap below period / fragments, which is 3; got 3"):
         StreamingDiLoCo(period=12, fragments=4, overlap=3, on_failure=GO_ON)
-    with pytest.raises(ValueError, match="doesn't know what its own has had"):
-        HierarchicalAveraging(compression=TopK(), on_failure=GO_ON)
+    with pytest.raises(ValueError, match="there is no step that all have done"):
+        ADPSGD(on_failure=Restart())
+    with pytest.raises(ValueError, match="doesn't know what its own remembers"):
+        HierarchicalAveraging(compression=PowerSGD(), on_failure=GO_ON)
+
+
+@pytest.mark.parametrize("kind", [ParameterServer, Asynchronous])
+def test_nobody_can_go_on_without_a_machine_if_each_has_a_piece(scenario, kind):
+    def make(servers, policy):
+        strategy = kind(servers=servers, server="colocated", on_failure=policy)
+        return scenario(strategies={"only": strategy}, nodes=3)
+
+    with pytest.raises(ValueError, match="each of the 3 nodes holds a piece") as caught:
+        make(3, GO_ON)
+    assert caught.value.errors()[0]["loc"] == ("strategies", "only", "on_failure")
+    make(2, GO_ON)
+    make(3, Restart())
 
 
 def test_a_graph_that_can_not_average_without_a_node_is_refused(scenario):
