@@ -43,14 +43,19 @@ from simbench.strategies.slowmo import SlowMo
 from simbench.strategies.sparta import SPARTA
 from simbench.strategies.ssp import StaleSynchronous
 from simbench.strategies.streaming_diloco import StreamingDiLoCo
-from simbench.strategy import Strategy
+from simbench.strategy import GossipStrategy, Strategy
 from simbench.testing import run
 
 S = 10**9
 GO_ON = GoOn(detection=50)
 EVERY = {k: s for k, s in discover("simbench.strategies", Strategy).items() if s.resumes}
 
-COMPRESSING = {kind for kind, strategy in EVERY.items() if "compression" in strategy.model_fields}
+# Neighbours who compress can only wait.
+COMPRESSING = {
+    kind
+    for kind, strategy in EVERY.items()
+    if "compression" in strategy.model_fields and not issubclass(strategy, GossipStrategy)
+}
 
 
 def times(simulation):
