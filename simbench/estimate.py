@@ -40,9 +40,11 @@ class Estimate:
                 f"nothing to train: the losses of all {self.gradients_known:,} gradients are known"
             )
         minutes, seconds = divmod(round(self.wall_s), 60)
+        # Evaluations, compression and the clock come on top, and so does who else uses the cores.
+        takes = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
         return (
             f"at most {self.gradients:,} gradients to compute until the budget ends, "
-            f"{self.gradients_known:,} known; at most {minutes} min {seconds} s here, "
+            f"{self.gradients_known:,} known; the gradients alone take at most about {takes} here; "
             f"{self.disk_bytes / 1e6:.1f} MB of records"
         )
 

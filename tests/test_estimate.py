@@ -99,5 +99,5 @@ def test_the_first_gradient_of_each_thread_is_not_taken_for_its_pace(
 def test_it_is_said_in_minutes_and_megabytes():
     assert str(Estimate(12_000, 34, 125.0, 2_500_000)) == (
         "at most 12,000 gradients to compute until the budget ends, 34 known; "
-        "at most 2 min 5 s here, 2.5 MB of records"
+        "the gradients alone take at most about 2 min 5 s here; 2.5 MB of records"
     )

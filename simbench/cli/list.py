@@ -1,5 +1,6 @@
 """``simbench list``: the plug-ins that a scenario may choose from."""
 
+import difflib
 import inspect
 from typing import Annotated
 
@@ -25,7 +26,8 @@ def command(
 
     if key is not None and key not in CHOICES:
         raise terminal.RequestError(
-            f"{key}: not a key with a choice; those are {', '.join(CHOICES)}"
+            f"{key}: not a key with a choice; {_hint(key, list(CHOICES))}those are "
+            f"{', '.join(CHOICES)}"
         )
     rows = [
         (where, kind, _first_line(found))
@@ -40,6 +42,13 @@ def command(
     for row in rows:
         table.add_row(*row)
     out.print(table, soft_wrap=False)
+
+
+def _hint(key: str, keys: list[str]) -> str:
+    """Return which keys may be meant: those that end so (``compression``), or the nearest."""
+    near = [each for each in keys if each.endswith(f".{key}")]
+    near = near or difflib.get_close_matches(key, keys, n=1)
+    return f"did you mean {' or '.join(map(repr, near))}? " if near else ""
 
 
 def _first_line(plugin: type) -> str:

@@ -33,8 +33,9 @@ def command(
 ) -> None:
     """Tell what each strategy costs in virtual time and bytes until the budget, without training.
 
-    Strategies whose course depends on a loss are refused. --json tells more, seed by seed. A
-    drawing has one panel per strategy, of its first seed.
+    Strategies whose course depends on a loss are refused.
+    --json tells more, seed by seed.
+    A drawing has one panel per strategy, of its first seed.
     """
     from simbench.devices import group_facts
     from simbench.execution.identity import fingerprint

@@ -1,7 +1,7 @@
 """``simbench run``: train every strategy of a scenario on its virtual clock, and report."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -99,7 +99,8 @@ def command(
             startup_s = time.perf_counter() - begun_s
             _announce(scenario, started, memo, startup_s)
             _compute(scenario, started, memo, folder, startup_s)
-    _show(folder, reports, as_json)
+    with _told_that_results_are_whole(folder):
+        _show(folder, reports, as_json)
     stuck = {run["strategy"]: run["stuck"] for run in folder.summary["runs"] if run["stuck"]}
     for strategy, waiting in stuck.items():
         terminal.complain(f"{strategy} gets stuck: {waiting}")
@@ -118,6 +119,18 @@ def _told_how_to_go_on(keep_every: str) -> Iterator[None]:
         raise KeyboardInterrupt(
             "nothing was written to results. To go on, run the same command again: what had ended "
             f"is known, and of the rest what was computed in the last {keep_every} is done again"
+        ) from None
+
+
+@contextmanager
+def _told_that_results_are_whole(folder: "RunFolder") -> Iterator[None]:
+    """Have whoever interrupts while the report is made told that only the report is missing."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"the results are whole in {folder.path}, the report may not be: "
+            "the same command makes it and trains nothing"
         ) from None
 
 
@@ -161,9 +174,14 @@ def _announce(scenario: "Scenario", executor: "Executor", memo: "Memo", startup_
     tried = sum(1 for _ in candidates(scenario))
     search = f", after a search of {tried} candidates" if tried else ""
     terminal.say(
-        f"{scenario.name}: {points}{len(scenario.strategies)} strategies x {len(scenario.seeds)} "
-        f"seeds{search} on {executor.description} (started in {startup_s:.1f} s)\n{expected}"
+        f"{scenario.name}: {points}{_count(scenario.strategies, 'strategy', 'strategies')} x "
+        f"{_count(scenario.seeds, 'seed', 'seeds')}{search} on {executor.description} "
+        f"(started in {startup_s:.1f} s)\n{expected}"
     )
+
+
+def _count(things: Sized, one: str, several: str) -> str:
+    return f"{len(things)} {one if len(things) == 1 else several}"
 
 
 def _compute(
@@ -245,7 +263,8 @@ def _show(folder: "RunFolder", reports: Path, as_json: bool) -> None:
     from simbench.report.page import write_report
     from simbench.report.verdict import verdict
 
-    page = write_report(folder, reports / folder.summary["scenario"])
+    with err.status("drawing the report ..."):
+        page = write_report(folder, reports / folder.summary["scenario"])
     if as_json:
         where = {"results": str(folder.path), "report": str(page)}
         terminal.print_json({**where, "verdict": verdict(folder), **folder.summary})

@@ -81,7 +81,15 @@ REQUESTS = {
         "spoilt: known losses can't be read: file is not a database; delete it",
     ),
     "report of nothing": (["report", "."], ".: no run here: a run folder holds a summary.json"),
-    "list of nothing": (["list", "strategy"], "strategy: not a key with a choice; those are"),
+    "list of nothing": (["list", "colours"], "colours: not a key with a choice; those are"),
+    "list of a key misspelt": (
+        ["list", "strategy"],
+        "strategy: not a key with a choice; did you mean 'strategies'? those are strategies, ",
+    ),
+    "list of the end of a key": (
+        ["list", "compression"],
+        "compression: not a key with a choice; did you mean 'strategies.compression'? those are",
+    ),
     "address without a port": (
         ["run", "tiny.yaml", "--address", "somewhere"],
         "somewhere: expected HOST:PORT of a Ray cluster, or auto",

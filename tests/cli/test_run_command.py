@@ -141,6 +141,27 @@ def test_an_interrupted_run_leaves_no_folder_but_keeps_its_losses(
     assert int(known[2]) >= 9
 
 
+def test_an_interruption_while_the_report_is_made_says_that_results_are_whole(
+    simbench, tiny, tmp_path, monkeypatch
+):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("simbench.report.page.write_report", interrupted)
+        said = simbench("run", tiny, *LOCAL)
+
+    (folder,) = folders_of(tmp_path)
+    assert said.code == 130
+    assert said.err.splitlines()[-1].startswith(
+        "simbench: interrupted; the results are whole in results/tiny/"
+    )
+    again = simbench("run", tiny, *LOCAL)
+    assert again.code == 0
+    assert "is whole already" in again.err
+    assert folders_of(tmp_path) == [folder]
+
+
 def test_an_interruption_while_records_are_written_leaves_no_half_folder(
     simbench, tiny, tmp_path, monkeypatch
 ):

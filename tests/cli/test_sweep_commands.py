@@ -37,7 +37,7 @@ def test_run_searches_first_and_says_who_is_first_where(simbench, swept):
     said = simbench(*words)
 
     assert said.code == 0
-    assert "2 points x 3 strategies x 1 seeds, after a search of 6 candidates on" in said.err
+    assert "2 points x 3 strategies x 1 seed, after a search of 6 candidates on" in said.err
     assert "Who reaches loss 0.5 first" in said.out or "reaches loss 0.5 first at each" in said.out
     assert re.search(r"^near: .* after \d+ ms", said.out, re.MULTILINE)
     assert re.search(r"^far: .* after ", said.out, re.MULTILINE)

@@ -1,1 +1,1 @@
-"""``simbench cache``: see and tidy what is known from run to run, one file per command."""
+"""``simbench cache``: see and tidy what is known from run to run."""
