@@ -6,18 +6,17 @@ class in that folder whose ``kind`` is ``gpt``. Packages outside simbench add cl
 point in the group of the folder's name.
 """
 
-import difflib
 import functools
 import hashlib
 import importlib
 import importlib.metadata
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import (
     BaseModel,
@@ -34,6 +33,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
+from simbench.nearest import hint, nearest
+
 
 class Spec(BaseModel):
     """Anything a scenario file may contain: frozen, and a misspelt key is an error."""
@@ -41,6 +42,8 @@ class Spec(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
     )
+    also_called: ClassVar[tuple[str, ...]] = ()
+    """Words that are no kind, but that people may write for a plug-in: errors tell its kind."""
 
     @property
     def user_code(self) -> tuple[Any, ...]:
@@ -142,15 +145,23 @@ InputPath = Annotated[str, BeforeValidator(_find_either), PlainSerializer(_tell,
 """A file or folder that must exist. Keys and run ids contain what is in it, never its own name."""
 
 
-def unknown_name(name: str, names: list[str], what: str) -> PydanticCustomError:
-    """Return the error for a ``name`` that isn't among ``names``: it tells the nearest one."""
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+def unknown_name(
+    name: str, names: list[str], what: str, meant: Sequence[str] = ()
+) -> PydanticCustomError:
+    """Return the error for a ``name`` not among ``names``: it tells what is meant, or nearest."""
+    did_you_mean = hint(meant or nearest(name, names))
     return PydanticCustomError(
         "unknown_name",
         "unknown {what} '{name}'; {hint}(known: {known})",
-        {"what": what, "name": name, "hint": hint, "known": ", ".join(names), "key": name},
+        {"what": what, "name": name, "hint": did_you_mean, "known": ", ".join(names), "key": name},
     )
+
+
+def unknown_kind(kind: str, classes: Mapping[str, type[Spec]]) -> PydanticCustomError:
+    """Return the error for a ``kind`` not among ``classes``: it tells those also called so."""
+    word = kind.lower().replace("-", "_")
+    meant = [each for each, member in classes.items() if word in member.also_called]
+    return unknown_name(kind, list(classes), "kind", meant)
 
 
 def misfit(keys: tuple[str | int, ...], message: str) -> ValidationError:
@@ -237,7 +248,7 @@ class OneOf:
                     {"known": ", ".join(classes)},
                 )
             if kind not in classes:
-                raise unknown_name(kind, list(classes), "kind")
+                raise unknown_kind(kind, classes)
             return choose(data)
 
         def write(spec: Spec, info: SerializationInfo) -> dict[str, Any]:

@@ -159,6 +159,8 @@ class CompressingStrategy(Strategy, ABC):
 class GossipStrategy(CompressingStrategy, ABC):
     """A strategy of peers that each mix their parameters with those of neighbours."""
 
+    also_called: ClassVar[tuple[str, ...]] = ("gossip", "decentralized", "decentralised")
+
     consensus_step_size: float | None = Field(default=None, gt=0, le=1)
     """How far compressed parameters go towards the neighbours'; needed with a compression.
 

@@ -20,6 +20,7 @@ from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.optimizer import Optimizer
 from simbench.network.collective import AllGather, AllReduce, Broadcast, Reduce, ReduceScatter
 from simbench.network.topology import Topology
+from simbench.scenario import CHOICES
 from simbench.spec import InputFile, OneOf, Spec, discover, dump_by_contents
 from simbench.strategy import Strategy
 
@@ -126,6 +127,26 @@ def test_an_unknown_key_that_resembles_none_gets_no_guess():
 def test_an_unknown_kind_tells_the_nearest_one():
     with pytest.raises(ValidationError, match=r"unknown kind 'gtp'; did you mean 'gpt'\?"):
         A_MODEL.validate_python({"kind": "gtp"})
+
+
+def test_a_word_for_a_family_tells_its_kinds():
+    a_strategy = TypeAdapter(Annotated[Strategy, OneOf("simbench.strategies")])
+
+    for word, kinds in (
+        ("gossip", "'ad_psgd' or 'd_psgd' or 'matching_gossip' or 'push_sum'"),
+        ("FedAvg", "'averaging'"),
+        ("all-reduce", "'averaging'"),
+    ):
+        with pytest.raises(ValidationError, match=rf"'{word}'; did you mean {kinds}\? \(known"):
+            a_strategy.validate_python({"kind": word})
+
+
+def test_no_plug_in_is_also_called_as_a_kind_of_its_folder():
+    for package, base in CHOICES.values():
+        kinds = discover(package, base)
+        assert not [
+            word for member in kinds.values() for word in member.also_called if word in kinds
+        ]
 
 
 @pytest.mark.parametrize("kind", [7, [], {"kind": "gpt"}, True])

@@ -1,9 +1,9 @@
 """Links as users name them: by their two ends, or as all those of a node."""
 
-import difflib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from simbench.nearest import hint, nearest
 from simbench.network.routing import Link, Place
 
 _MOST_NAMES = 12
@@ -81,9 +81,8 @@ def check_place(place: Place, links: Sequence[Link]) -> None:
     places = list(dict.fromkeys(end for link in links for end in (link.tail, link.head)))
     if place in places:
         return
-    near = difflib.get_close_matches(str(place), [str(each) for each in places], n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near and isinstance(place, str) else ""
-    raise ValueError(f"no link ends at {place!r}; {hint}(there are: {_listed(places)})")
+    near = nearest(place, map(str, places)) if isinstance(place, str) else []
+    raise ValueError(f"no link ends at {place!r}; {hint(near)}(there are: {_listed(places)})")
 
 
 def check_link(one: Place, other: Place, links: Sequence[Link]) -> None:

@@ -49,6 +49,7 @@ class Asynchronous(CompressingStrategy):
     damping: DampingChoice = ConstantDamping()
     """How much of a stale change is added; by default all."""
 
+    also_called: ClassVar[tuple[str, ...]] = ("async", "async_sgd", "downpour", "hogwild")
     counts: ClassVar[Literal["steps", "updates"]] = "updates"
     resumes: ClassVar[bool] = True
 

@@ -46,6 +46,10 @@ class Averaging(CompressingStrategy):
 
     counts: ClassVar[Literal["steps", "updates"]] = "steps"
     resumes: ClassVar[bool] = True
+    also_called: ClassVar[tuple[str, ...]] = (
+        "all_reduce", "allreduce", "ddp", "data_parallel", "synchronous",
+        "fedavg", "local_sgd",  # with a period
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _compresses_all_at_once(self) -> "Averaging":

@@ -7,9 +7,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
+from simbench.cli._keys import keys_of
 from simbench.scenario import CHOICES
 from simbench.scenario_file import load
 from simbench.spec import discover
+from simbench.strategies.d_psgd import DPSGD
 
 SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
 
@@ -38,6 +40,52 @@ def test_list_of_one_key_shows_its_kinds_alone(simbench):
     listed = json.loads(simbench("list", "network", "--json").out)
 
     assert {each["key"] for each in listed} == {"network"}
+
+
+def test_list_of_a_kind_shows_what_its_keys_take_and_are(simbench):
+    as_json, as_table = (
+        simbench("list", "strategies", "d_psgd", "--json"),
+        simbench("list", "strategies", "d_psgd"),
+    )
+
+    listed = {each["key"]: each for each in json.loads(as_json.out)}
+    assert list(listed) == [key for key in DPSGD.model_fields if key != "kind"]
+    assert listed["order"] == {
+        "key": "order",
+        "takes": "combine_then_adapt or adapt_then_combine",
+        "default": "combine_then_adapt",
+        "about": "Whether neighbours' parameters from before or after their step are mixed.",
+    }
+    assert listed["graph"]["takes"].startswith("kind: complete, edges, ")
+    assert listed["graph"]["default"] == "{kind: ring}"
+    assert listed["consensus_step_size"]["takes"] == "number > 0 and <= 1 or null"
+    lines = as_table.out.splitlines()
+    assert lines[0].startswith("d_psgd: ")
+    assert any(line.split()[:2] == ["order", "combine_then_adapt"] for line in lines)
+    assert any("default combine_then_adapt" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    "plugin",
+    [plugin for choice in CHOICES.values() for plugin in discover(*choice).values()],
+    ids=lambda plugin: plugin.__name__,
+)
+def test_every_key_of_every_plug_in_can_be_listed(plugin):
+    keys = keys_of(plugin)
+
+    assert {each.key for each in keys} == set(plugin.model_fields) - {"kind"}
+    assert all(each.takes and each.default and each.about for each in keys)
+    # What is said of a default is YAML, and what the plug-in has without the key.
+    said = {each.key: tuples(YAML(typ="safe").load(each.default)) for each in keys}
+    assert plugin.model_validate(said, context="") == plugin()
+
+
+def tuples(value):
+    """Return what YAML holds as strict specs want it: lists as tuples."""
+    if isinstance(value, dict):
+        return {key: tuples(each) for key, each in value.items()}
+    return tuple(map(tuples, value)) if isinstance(value, list) else value
 
 
 def test_the_schema_is_one(schema):

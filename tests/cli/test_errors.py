@@ -90,6 +90,10 @@ REQUESTS = {
         ["list", "compression"],
         "compression: not a key with a choice; did you mean 'strategies.compression'? those are",
     ),
+    "list of a kind misspelt": (
+        ["list", "strategies", "d_psdg"],
+        "strategies: unknown kind 'd_psdg'; did you mean 'd_psgd'? (known: ad_psgd, ",
+    ),
     "address without a port": (
         ["run", "tiny.yaml", "--address", "somewhere"],
         "somewhere: expected HOST:PORT of a Ray cluster, or auto",
