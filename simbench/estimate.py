@@ -27,7 +27,10 @@ _BYTES_PER_MESSAGE = 60
 
 @dataclass(frozen=True)
 class Estimate:
-    """What to expect at most: a target that is met earlier makes it less."""
+    """What to expect if the budget is used up: a target that is met earlier makes it less.
+
+    Gradients that workers are still at when the budget ends aren't counted, a few per worker.
+    """
 
     gradients: int
     gradients_known: int
@@ -43,8 +46,8 @@ class Estimate:
         # Evaluations, compression and the clock come on top, and so does who else uses the cores.
         takes = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
         return (
-            f"at most {self.gradients:,} gradients to compute until the budget ends, "
-            f"{self.gradients_known:,} known; the gradients alone take at most about {takes} here; "
+            f"up to about {self.gradients:,} gradients to compute until the budget ends, "
+            f"{self.gradients_known:,} known; the gradients alone take up to about {takes} here; "
             f"{self.disk_bytes / 1e6:.1f} MB of records"
         )
 
@@ -83,7 +86,7 @@ def _simulated(scenario: Scenario) -> Iterator[tuple[Scenario, str, int, bool]]:
 def _expect(simulation: Simulation, memo: Memo) -> tuple[bytes, int, int, int]:
     """Return what is trained, by a key; gradients to compute, gradients known and messages.
 
-    The numbers are the most that there can be.
+    The numbers are those of a budget that is used up.
     """
     stop, batch = simulation.scenario.stop, simulation.scenario.task.samples_per_step
     sampled = samples = progress = 0

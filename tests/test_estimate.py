@@ -45,7 +45,7 @@ def test_it_is_near_what_runs_until_the_budget(scenario, executor, tmp_path, sto
     assert expected.gradients_known == 0
     assert expected.wall_s > 0
     assert expected.disk_bytes > 0
-    assert str(expected).startswith(f"at most {expected.gradients:,} gradients to compute")
+    assert str(expected).startswith(f"up to about {expected.gradients:,} gradients to compute")
 
 
 @pytest.mark.parametrize("stop", [Stop(updates=20), Stop(loss=1.0, updates=1000)])
@@ -98,6 +98,6 @@ def test_the_first_gradient_of_each_thread_is_not_taken_for_its_pace(
 
 def test_it_is_said_in_minutes_and_megabytes():
     assert str(Estimate(12_000, 34, 125.0, 2_500_000)) == (
-        "at most 12,000 gradients to compute until the budget ends, 34 known; "
-        "the gradients alone take at most about 2 min 5 s here; 2.5 MB of records"
+        "up to about 12,000 gradients to compute until the budget ends, 34 known; "
+        "the gradients alone take up to about 2 min 5 s here; 2.5 MB of records"
     )

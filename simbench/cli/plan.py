@@ -132,7 +132,8 @@ def _print(point: "Point", plans: dict[str, list["StrategyPlan"]]) -> None:
     """Print one row per strategy, narrow enough for 80 columns, below the name of the point."""
     from simbench.report.pricing import in_words
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    # Two spaces between columns leave the names of strategies 18 characters beside all the others.
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0, 0, 1))
     table.add_column("strategy", overflow="fold")
     down = any(each.down_share for seeds in plans.values() for each in seeds)
     for heading in (

@@ -110,6 +110,18 @@ def test_the_table_has_one_row_per_strategy_and_fits_80_columns(simbench, tiny):
     assert re.search(r"^\d+ gradients in all, 0 of them known", said.out, re.MULTILINE)
 
 
+def test_beside_a_column_for_nodes_that_are_down_names_stay_whole(simbench, tiny):
+    down = ("--set", "conditions=[{kind: node_failure, nodes: [1], at: 300 ms, until: 500 ms}]")
+
+    said = simbench("plan", tiny, *down)
+
+    heading = next(line for line in said.out.splitlines() if line.startswith("strategy"))
+    assert " down " in heading
+    assert max(map(len, said.out.splitlines())) <= 80
+    for name in ("parameter server", "averaging [2]", "asynchronous"):
+        assert any(line.startswith(f"{name} ") for line in said.out.splitlines())
+
+
 def test_a_strategy_that_looks_at_numbers_is_refused(simbench, tiny, replace_strategies):
     replace_strategies(curious=Observing())
 

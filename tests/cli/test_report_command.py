@@ -41,7 +41,7 @@ def test_run_writes_a_folder_and_a_report_and_keeps_results_apart_from_talk(
     before, meanwhile, after = (
         re.search(pattern, said.err, re.MULTILINE)
         for pattern in (
-            r"^at most \d+ gradients to compute until the budget ends, 0 known; .* of records$",
+            r"^up to about \d+ gradients to compute until the budget ends, 0 known; .* of records$",
             r"^parameter server \(seed 0\): virtual 0.0 s, real \d+ s, loss [\d.]+; \d+ gradients",
             r"^(\d+) gradients computed, 0 known; (\d+) evaluations computed, \d+ known; \d+ s$",
         )
