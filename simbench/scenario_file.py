@@ -201,7 +201,8 @@ def _explain(
             where = f"--set {'.'.join(each)}"
         elif keys == list(each[: len(keys)]):
             where = f"{path}:{line} with --set {'.'.join(each)}"
-    return f"{where}: {'.'.join(keys) or 'scenario'}", _say(error)
+    name = ".".join(keys) or "scenario"
+    return where if where == f"--set {name}" else f"{where}: {name}", _say(error)
 
 
 _EXPECTED = {

@@ -96,7 +96,10 @@ def _found(path: object, info: ValidationInfo, what: str, is_there: Callable[[Pa
     # In a scenario file, paths are relative to that file; its folder is the context.
     found = Path(info.context or "") / path
     if not is_there(found):
-        raise ValueError(f"there is no {what} {str(found)!r}")
+        beside = found.parent.iterdir() if found.parent.is_dir() else ()
+        near = nearest(found.name, [each.name for each in beside if is_there(each)])
+        question = hint(str(found.with_name(each)) for each in near)
+        raise ValueError(f"there is no {what} {str(found)!r}; {question}".rstrip("; "))
     return str(found)
 
 

@@ -59,11 +59,24 @@ def parse(text: object, units: Mapping[str, int]) -> int:
     """
     match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
     if match is None or match[2] not in units:
-        raise ValueError(f"expected a number and one of {', '.join(units)}; got {text!r}")
+        said = _in_bits(match) if match and "bit/s" in units else ""
+        raise ValueError(f"expected a number and one of {', '.join(units)}{said}; got {text!r}")
     amount = Fraction(match[1]) * units[match[2]]
     if amount.denominator != 1:
         raise ValueError(f"{text!r} is finer than one {min(units, key=lambda unit: units[unit])}")
     return int(amount)
+
+
+def _in_bits(match: re.Match[str]) -> str:
+    """Return what a rate is that was said in bytes (GB/s) or in short (Gbps), in brackets."""
+    number, unit = match.groups()
+    if (short := unit.removesuffix("bps") + "bit/s") in LINK_RATE_BPS:
+        return f" ({unit} is {short})"
+    size, per, _ = unit.partition("/s")
+    rate = 8 * Fraction(number) * SIZE_BYTES.get(size, 0)
+    if not per or not rate or rate.denominator != 1:
+        return ""
+    return f" ({number} {unit} is {render(int(rate), LINK_RATE_BPS)})"
 
 
 def render(amount: int, units: Mapping[str, int]) -> str:

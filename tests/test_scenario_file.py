@@ -448,7 +448,7 @@ def test_of_two_settings_the_later_one_counts(file):
         (
             "network.latncy=5 ms",
             (
-                "--set network.latncy: network.latncy: unknown key 'latncy'; did you "
+                "--set network.latncy: unknown key 'latncy'; did you "
                 "mean 'latency'? "
                 "(known: kind, transport, bandwidth, bandwidth_down, latency, jitter, loss, burst)"
             ),
@@ -456,7 +456,7 @@ def test_of_two_settings_the_later_one_counts(file):
         (
             "network.latency=5",
             (
-                "--set network.latency: network.latency: expected a number and one of "
+                "--set network.latency: expected a number and one of "
                 "h, min, s, ms, "
                 "us, ns; got 5"
             ),
@@ -464,7 +464,7 @@ def test_of_two_settings_the_later_one_counts(file):
         (
             "strategies.ps.server=7",
             (
-                "--set strategies.ps.server: strategies.ps.server: node 7 doesn't exist: "
+                "--set strategies.ps.server: node 7 doesn't exist: "
                 "2 nodes have the ranks 0 to 1"
             ),
         ),

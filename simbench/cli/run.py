@@ -87,19 +87,20 @@ def command(
     }
     terminal.check_writable(results, reports)
     folder = run_folder(scenario, results)
-    if folder.exists and not no_cache:
-        terminal.say(f"{folder.path} is whole already, so nothing is computed; --no-cache would.")
-    else:
-        begun_s = time.perf_counter()
-        with (
-            _told_how_to_go_on("" if no_cache else keep_every),
-            closing(Memo(None)) if no_cache else terminal.opened_memo(cache, **keeping) as memo,
-            _started(scenario, nodes_per_actor, address, local=local) as started,
-        ):
-            startup_s = time.perf_counter() - begun_s
-            _announce(scenario, started, memo, startup_s)
-            _compute(scenario, started, memo, folder, startup_s)
-    with _told_that_results_are_whole(folder):
+    with _told_how_to_go_on(folder, "" if no_cache else keep_every):
+        if folder.exists and not no_cache:
+            terminal.say(
+                f"{folder.path} is whole already, so nothing is computed; --no-cache would."
+            )
+        else:
+            begun_s = time.perf_counter()
+            with (
+                closing(Memo(None)) if no_cache else terminal.opened_memo(cache, **keeping) as memo,
+                _started(scenario, nodes_per_actor, address, local=local) as started,
+            ):
+                startup_s = time.perf_counter() - begun_s
+                _announce(scenario, started, memo, startup_s)
+                _compute(scenario, started, memo, folder, startup_s)
         _show(folder, reports, as_json)
     stuck = {run["strategy"]: run["stuck"] for run in folder.summary["runs"] if run["stuck"]}
     for strategy, waiting in stuck.items():
@@ -109,28 +110,21 @@ def command(
 
 
 @contextmanager
-def _told_how_to_go_on(keep_every: str) -> Iterator[None]:
-    """Have whoever interrupts told what the same command will compute again."""
+def _told_how_to_go_on(folder: "RunFolder", keep_every: str) -> Iterator[None]:
+    """Have whoever interrupts told what is there, and what the same command will compute again."""
     try:
         yield
     except KeyboardInterrupt:
+        if folder.exists:
+            raise KeyboardInterrupt(
+                f"the results are whole in {folder.path}, the report may not be: "
+                f"simbench report {folder.path} makes it"
+            ) from None
         if not keep_every:
             raise
         raise KeyboardInterrupt(
             "nothing was written to results. To go on, run the same command again: what had ended "
             f"is known, and of the rest what was computed in the last {keep_every} is done again"
-        ) from None
-
-
-@contextmanager
-def _told_that_results_are_whole(folder: "RunFolder") -> Iterator[None]:
-    """Have whoever interrupts while the report is made told that only the report is missing."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"the results are whole in {folder.path}, the report may not be: "
-            "the same command makes it and trains nothing"
         ) from None
 
 

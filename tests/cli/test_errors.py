@@ -7,7 +7,7 @@ import pytest
 REQUESTS = {
     "unknown key": (
         ["run", "tiny.yaml", "--set", "network.bandwith=1 Gbit/s"],
-        "network.bandwith: unknown key 'bandwith'; did you mean 'bandwidth'?",
+        "simbench: --set network.bandwith: unknown key 'bandwith'; did you mean 'bandwidth'?",
     ),
     "unknown key in the file": (
         ["plan", "misspelt.yaml"],
@@ -20,6 +20,14 @@ REQUESTS = {
     "bad unit": (
         ["run", "tiny.yaml", "--set", "network.latency=5 sec"],
         "network.latency: expected a number and one of h, min, s, ms, us, ns; got '5 sec'",
+    ),
+    "rate in bytes": (
+        ["run", "tiny.yaml", "--set", "network.bandwidth=1 GB/s"],
+        "Mbit/s, kbit/s, bit/s (1 GB/s is 8 Gbit/s); got '1 GB/s'",
+    ),
+    "rate in short": (
+        ["run", "tiny.yaml", "--set", "network.bandwidth=1.5 Gbps"],
+        "Mbit/s, kbit/s, bit/s (Gbps is Gbit/s); got '1.5 Gbps'",
     ),
     "no unit": (
         ["run", "tiny.yaml", "--set", "network.latency=5"],
@@ -41,6 +49,10 @@ REQUESTS = {
     "missing file of the scenario": (
         ["run", "tiny.yaml", "--set", "task={data: {kind: text, path: no.txt}}"],
         "there is no file or folder 'no.txt'",
+    ),
+    "misspelt file of the scenario": (
+        ["run", "tiny.yaml", "--set", "task={data: {kind: text, path: misspelt.yml}}"],
+        "there is no file or folder 'misspelt.yml'; did you mean 'misspelt.yaml'?",
     ),
     "not YAML": (["plan", "broken.yaml"], "broken.yaml:2: not valid YAML"),
     "nonsense to set": (

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from simbench.execution.memo import Memo
+from simbench.execution.processes import ProcessExecutor
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -160,6 +161,29 @@ def test_an_interruption_while_the_report_is_made_says_that_results_are_whole(
     assert again.code == 0
     assert "is whole already" in again.err
     assert folders_of(tmp_path) == [folder]
+
+
+def test_an_interruption_while_actors_are_sent_home_says_that_results_are_whole(
+    simbench, tiny, tmp_path, monkeypatch
+):
+    close = ProcessExecutor.close
+
+    def interrupted(executor):
+        close(executor)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ProcessExecutor, "close", interrupted)
+
+    said = simbench("run", tiny, *LOCAL)
+
+    (folder,) = folders_of(tmp_path)
+    where = f"results/tiny/{folder.name}"
+    assert said.code == 130
+    assert said.err.splitlines()[-1] == (
+        f"simbench: interrupted; the results are whole in {where}, the report may not be: "
+        f"simbench report {where} makes it"
+    )
+    assert simbench("report", where).code == 0
 
 
 def test_an_interruption_while_records_are_written_leaves_no_half_folder(
