@@ -455,18 +455,11 @@ def test_of_two_settings_the_later_one_counts(file):
         ),
         (
             "network.latency=5",
-            (
-                "--set network.latency: expected a number and one of "
-                "h, min, s, ms, "
-                "us, ns; got 5"
-            ),
+            ("--set network.latency: expected a number and one of h, min, s, ms, us, ns; got 5"),
         ),
         (
             "strategies.ps.server=7",
-            (
-                "--set strategies.ps.server: node 7 doesn't exist: "
-                "2 nodes have the ranks 0 to 1"
-            ),
+            ("--set strategies.ps.server: node 7 doesn't exist: 2 nodes have the ranks 0 to 1"),
         ),
         (
             "task.data.kind=text",

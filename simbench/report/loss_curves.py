@@ -13,7 +13,7 @@ from simbench.records import RunFolder
 from simbench.report.figure import INK, WIDTH_IN, empty
 from simbench.report.looks import Look, looks, wrapped
 from simbench.report.nodes import strategies
-from simbench.report.quantities import Unit, show_loss
+from simbench.report.quantities import Unit, show_target
 
 _LOG_FROM = 20
 """Strategies whose ranges differ by this factor are shown on a logarithmic axis."""
@@ -133,7 +133,7 @@ def _on_common_grid(evaluations: pd.DataFrame) -> pd.DataFrame:
 def _draw_target(axes: Axes, target: float) -> None:
     axes.axhline(target, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.annotate(
-        f"target {show_loss(target)}",
+        f"target {show_target(target)}",
         (0, target),
         xycoords=("axes fraction", "data"),
         xytext=(5, 3),

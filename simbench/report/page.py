@@ -15,7 +15,7 @@ from simbench.report.figure import pictures, report_figures, sweep_figures
 from simbench.report.nodes import strategies
 from simbench.report.outcomes import outcomes
 from simbench.report.points import name_of
-from simbench.report.quantities import join, show_loss, show_time
+from simbench.report.quantities import join, show_target, show_time
 from simbench.report.sweep_table import sweep_facts
 from simbench.report.table import rows
 from simbench.report.troubles import troubles
@@ -77,7 +77,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         f"{summary['workers']} workers",
         f"{len(strategies(run))} {'strategy' if len(strategies(run)) == 1 else 'strategies'}",
         f"seed{'s' if len(seeds) > 1 else ''} {join([str(seed) for seed in seeds])}",
-        "no target loss" if target is None else f"target loss {show_loss(target)}",
+        "no target loss" if target is None else f"target loss {show_target(target)}",
         "no time budget" if budget is None else f"budget {show_time(budget)} of virtual time",
     ]
     return {

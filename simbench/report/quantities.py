@@ -90,9 +90,22 @@ def show_share(share: float) -> str:
 
 
 def show_loss(loss: float) -> str:
-    """Return a loss with four digits."""
+    """Return a loss, or a perplexity, with four digits: a zero at its end is one of them.
+
+    >>> show_loss(3.14), show_loss(1234.5)
+    ('3.140', '1234')
+    """
     if not math.isfinite(loss):
         return "no finite number"
+    return f"{loss:#.4g}".rstrip(".")
+
+
+def show_target(loss: float) -> str:
+    """Return a loss that was asked for, in as many digits as it has, up to four.
+
+    >>> show_target(2.9)
+    '2.9'
+    """
     return f"{loss:.4g}"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from simbench.records import RunFolder
 from simbench.report.outcomes import Outcome
 from simbench.report.points import AtPoint, at_points, not_within, some
-from simbench.report.quantities import join, show_loss, show_time
+from simbench.report.quantities import join, show_target, show_time
 from simbench.report.words import meanings_of_a_sweep
 
 _MOST_COLUMNS = 6
@@ -21,7 +21,7 @@ def sweep_facts(run: RunFolder) -> dict[str, Any]:
     summary, points = run.summary, at_points(run)
     axes = [f"{len(axis['labels'])} of {axis['name']}" for axis in run.axes]
     seeds = list(dict.fromkeys(str(entry["seed"]) for entry in summary["runs"]))
-    targets = list(dict.fromkeys(show_loss(p.target) for p in points if p.target is not None))
+    targets = list(dict.fromkeys(show_target(p.target) for p in points if p.target is not None))
     setting = [
         f"{len(points)} points ({' x '.join(axes)})",
         f"{len(points[0].results)} strategies",

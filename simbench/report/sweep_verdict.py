@@ -8,7 +8,7 @@ from typing import Any
 from simbench.records import RunFolder
 from simbench.report.outcomes import Outcome
 from simbench.report.points import AtPoint, at_points, name_of, short_ns, some
-from simbench.report.quantities import digits, join, show_loss, show_time
+from simbench.report.quantities import digits, join, show_target, show_time
 from simbench.report.reasons import factor
 from simbench.report.shortfalls import stuck
 
@@ -37,7 +37,7 @@ def winner(point: AtPoint) -> str:
 
 
 def _first(axes: Sequence[dict[str, Any]], points: Sequence[AtPoint]) -> str:
-    targets = dict.fromkeys(show_loss(p.target) for p in points if p.target is not None)
+    targets = dict.fromkeys(show_target(p.target) for p in points if p.target is not None)
     loss = f"loss {join(list(targets))}" if len(targets) == 1 else "the target loss"
     winners = dict.fromkeys(winner(point) for point in points)
     if len(winners) == 1:

@@ -11,7 +11,7 @@ from simbench.records import RunFolder
 from simbench.report.arithmetic import arithmetic
 from simbench.report.outcomes import Outcome, outcomes
 from simbench.report.pricing import pricing
-from simbench.report.quantities import digits, join, show_loss, show_share, show_time
+from simbench.report.quantities import digits, join, show_loss, show_share, show_target, show_time
 from simbench.report.reasons import factor, reason
 from simbench.report.shortfalls import failures, machines, stuck
 from simbench.report.sweep_verdict import sweep_verdict
@@ -53,7 +53,7 @@ def _first(ranked: Sequence[Outcome], results: Sequence[Outcome], target: float)
     rivals = [o for o in results if o is not best and o.reached]
     level = [o for o in ranked if o.time_ns == best.time_ns]
     behind = [o for o in ranked if o.time_ns > best.time_ns]
-    loss = f"loss {show_loss(target)}"
+    loss = f"loss {show_target(target)}"
     if len(level) > 1:
         text = f"{join([o.name for o in level])} reach {loss} at the same time"
     elif rivals:
@@ -110,7 +110,7 @@ def _none(results: Sequence[Outcome], target: float | None) -> str:
         return f"The scenario sets no target loss. Loss at the end{over}: {join(ends)}."
     who = "No strategy reaches" if len(results) > 1 else f"{results[0].name} does not reach"
     most = " in more than half of its seeds" if any(o.reached for o in results) else ""
-    return f"{who} loss {show_loss(target)}{most}."
+    return f"{who} loss {show_target(target)}{most}."
 
 
 def _rates(results: Sequence[Outcome]) -> str:

@@ -89,7 +89,7 @@ def test_the_table_shows_accuracy_and_perplexity_where_every_seed_tells_one(make
     shown = {heading: cells for heading, *cells in rows([told(0.25, 0.75), without], 2.5)}
 
     assert shown["final accuracy"] == ["50 %", "-"]
-    assert shown["final perplexity"] == ["2.5", "-"]
+    assert shown["final perplexity"] == ["2.500", "-"]
     assert "final accuracy" not in dict(rows([told(0.25, None)], 2.5))
 
 

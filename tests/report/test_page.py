@@ -93,7 +93,7 @@ def test_a_report_imports_no_simulation():
 
     assert not {"torch", "simpy", "ray"} & {name.split(".")[0] for name in loaded}
     ours = {name for name in loaded if name.startswith("simbench.") and ".report" not in name}
-    assert ours <= {"simbench.records", "simbench.spec", "simbench.units"}
+    assert ours <= {"simbench.nearest", "simbench.records", "simbench.spec", "simbench.units"}
 
 
 @pytest.mark.parametrize("down", [0.0, 0.2])

@@ -11,7 +11,7 @@ from simbench.records import RunFolder
 from simbench.report.figure import INK, SOFT_INK, WIDTH_IN, ReportFigure, empty
 from simbench.report.looks import Look, looks, wrapped
 from simbench.report.outcomes import Outcome, outcomes
-from simbench.report.quantities import Unit, show_loss, show_time, time_unit
+from simbench.report.quantities import Unit, show_target, show_time, time_unit
 
 
 class TimeToTarget(ReportFigure):
@@ -44,7 +44,7 @@ class TimeToTarget(ReportFigure):
             ylim=(len(results) - 0.45, -0.7),
             yticks=range(len(results)),
             yticklabels=[wrapped(outcome.name, 26) for outcome in results],
-            xlabel=f"virtual time until the loss is at most {show_loss(target)} ({unit.name})",
+            xlabel=f"virtual time until the loss is at most {show_target(target)} ({unit.name})",
         )
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", labelcolor=INK)
