@@ -102,7 +102,8 @@ def _flat(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, st
         if isinstance(value, Mapping):
             yield from _flat(value, f"{above}{key}.")
         else:
-            yield f"{above}{key}", "none" if value is None else str(value)
+            # Settings of libraries that nobody has changed are an empty text.
+            yield f"{above}{key}", "none" if value is None else str(value) or "default"
 
 
 def _render(template: str, facts: Mapping[str, Any]) -> str:

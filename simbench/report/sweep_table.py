@@ -22,11 +22,14 @@ def sweep_facts(run: RunFolder) -> dict[str, Any]:
     axes = [f"{len(axis['labels'])} of {axis['name']}" for axis in run.axes]
     seeds = list(dict.fromkeys(str(entry["seed"]) for entry in summary["runs"]))
     targets = list(dict.fromkeys(show_target(p.target) for p in points if p.target is not None))
+    budgets = [point["budget_ns"] for point in summary["sweep"]["points"]]
+    within = list(dict.fromkeys(show_time(each) for each in budgets if each is not None))
     setting = [
         f"{len(points)} points ({' x '.join(axes)})",
         f"{len(points[0].results)} strategies",
         f"seed{'s' if len(seeds) > 1 else ''} {join(seeds)}",
         f"target loss {join(targets)}" if targets else "no target loss",
+        f"budget {join(within)} of virtual time" if within else "no time budget",
     ]
     return {
         "scenario": summary["scenario"],

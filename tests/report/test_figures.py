@@ -104,6 +104,14 @@ def test_what_was_not_reached_is_written_down(make_run):
     assert "not reached within 12.0 s in 2 of 2 seeds" in written
 
 
+def test_where_nothing_is_stale_one_sentence_says_so(make_run, alone):
+    with house_style():
+        (panel,) = FIGURES["staleness"].draw(make_run([alone, replace(alone, name="other")])).axes
+
+    (text,) = panel.texts
+    assert text.get_text().startswith("every update was computed from the newest parameters")
+
+
 def test_server_and_straggler_can_be_told(make_run):
     with house_style():
         axes = FIGURES["where_time_went"].draw(make_run()).axes[0]

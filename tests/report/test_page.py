@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from simbench.report.figure import report_figures
-from simbench.report.page import write_report
+from simbench.report.page import _flat, write_report
 from simbench.report.words import meanings
 
 
@@ -94,6 +94,14 @@ def test_a_report_imports_no_simulation():
     assert not {"torch", "simpy", "ray"} & {name.split(".")[0] for name in loaded}
     ours = {name for name in loaded if name.startswith("simbench.") and ".report" not in name}
     assert ours <= {"simbench.nearest", "simbench.records", "simbench.spec", "simbench.units"}
+
+
+def test_provenance_says_that_settings_are_as_they_come():
+    assert list(_flat({"fingerprint": {"settings": "", "device": "cpu"}, "data": None})) == [
+        ("fingerprint.settings", "default"),
+        ("fingerprint.device", "cpu"),
+        ("data", "none"),
+    ]
 
 
 @pytest.mark.parametrize("down", [0.0, 0.2])

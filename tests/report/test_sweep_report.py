@@ -226,7 +226,7 @@ def texts(run, kind):
 def test_the_figure_of_points_says_median_and_what_was_not_reached(swept):
     # The first, at a time with a bold number, then the others in the order of the scenario.
     assert texts(swept(SPEED), "target_at_points") == [
-        "→ not within 600", "130",
+        "→ not within 600 s", "130",
         "111", "40.5",
         "20.5", "31.5",
     ]  # fmt: skip
@@ -269,6 +269,7 @@ def test_the_page_links_to_a_page_of_each_point(swept, tmp_path, monkeypatch):
     assert all((page.parent / link).is_file() for link in links)
     assert "The first 2 of 3 points have a page." in text
     assert "3 points (3 of network.bandwidth)" in text
+    assert "budget 600 s of virtual time" in text
     point = (page.parent / links[0]).read_text(encoding="utf-8")
     assert "one point of a sweep: 1 Mbit/s" in point
     twin = (page.parent / "README.md").read_text(encoding="utf-8")

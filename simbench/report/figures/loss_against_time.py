@@ -18,7 +18,8 @@ class LossAgainstTime(ReportFigure):
     caption: ClassVar[str] = (
         "The thick line is the median over seeds and the band reaches from the lowest to the "
         "highest seed, as long as all seeds run; thin lines are single seeds. A seed ends in a "
-        "filled marker where it reached the target and in a hollow one where it did not."
+        "filled marker where it reached the target and in a hollow one where it did not: at its "
+        "last evaluation, and the budget may go on beyond it."
     )
     order: ClassVar[int] = 10
 

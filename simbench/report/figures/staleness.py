@@ -30,6 +30,13 @@ class Staleness(ReportFigure):
         names = strategies(run)
         updates = run.table("updates")
         most = int(updates["staleness_updates"].max()) if len(updates) else 0
+        if not most:
+            figure = Figure(figsize=(WIDTH_IN, 1.0), layout="constrained")
+            told = "every update was computed from the newest parameters: nothing is ever stale"
+            panel = figure.subplots()
+            empty(panel, told if len(updates) else "no updates")
+            sns.despine(ax=panel, left=True, bottom=True)
+            return figure
         figure = Figure(figsize=(WIDTH_IN, 0.8 + 1.35 * len(names)), layout="constrained")
         panels = figure.subplots(len(names), 1, squeeze=False, sharex=True).flat
         styles = looks(names)

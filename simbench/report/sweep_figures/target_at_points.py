@@ -118,7 +118,7 @@ def _draw_row(
         text += f" → ({outcome.reached} of {seeds})" if outcome.reached < seeds else ""
     else:
         text = f"→ {outcome.reached} of {seeds}" if outcome.reached else "→ not"
-        text += f" within {over}"
+        text += f" within {over} {unit.name}"
     panel.annotate(
         text,
         (right, row),
