@@ -39,6 +39,11 @@ class AtPoint:
         ranked = self.ranked
         return tuple(each.name for each in ranked if each.time_ns == ranked[0].time_ns)
 
+    @property
+    def is_missed(self) -> bool:
+        """Whether nobody reached the target in any seed."""
+        return not any(each.reached for each in self.results)
+
 
 def at_points(run: RunFolder) -> list[AtPoint]:
     """Return every point of a sweep, in the order of the scenario."""

@@ -25,7 +25,8 @@ def sweep_verdict(run: RunFolder) -> list[str]:
         return ["The scenario sets no target loss, so no strategy is first at any point."]
     lines = [_first(run.axes, points), *_changes(run.axes, points)]
     if len(points) <= _MOST_TOLD:
-        lines += [_told(point) for point in points]
+        # Where only some seeds arrive, what is missing tells it all.
+        lines += [_told(point) for point in points if point.ranked or point.is_missed]
     missing = _missing(points)
     halted = [f"At {p.name}: {line}" for p in points for line in stuck(p.results)]
     return [*lines, *missing, *halted[:_MOST_TOLD]]
@@ -146,6 +147,8 @@ def _missing(points: Sequence[AtPoint]) -> list[str]:
         return [f"Not reached in every seed: {join(counts)} points."] if counts else []
     lines = []
     for point in points:
+        if point.is_missed:
+            continue  # it was told that nobody arrives there
         within: dict[str, list[str]] = {}
         for outcome in point.results:
             if outcome.reached < len(outcome.attempts):

@@ -114,12 +114,24 @@ def test_one_axis_of_numbers_tells_from_where_on_another_is_first(swept):
     assert told[4] == "1 Mbit/s: not reached within 600 s: chatty."
 
 
-def test_who_does_not_arrive_is_said_point_by_point(swept):
+def test_that_nobody_arrives_is_said_once_a_point(swept):
     told = verdict(swept(PLACE, law=lambda *_: 1e6, names=("a", "bb")))
 
-    assert told[-2:] == [
-        "here: not reached within 600 s: a and bb.",
-        "there: not reached within 600 s: a and bb.",
+    assert told == [
+        "No strategy reaches loss 2.5 at any of the 2 points.",
+        "here: no strategy reaches it within 600 s.",
+        "there: no strategy reaches it within 600 s.",
+    ]
+
+
+def test_who_does_not_arrive_is_said_point_by_point(swept):
+    def in_one_seed_there(labels, name, seed):
+        return 10.0 if (labels["place"], name, seed) == ("there", "a", 0) else 1e6
+
+    assert verdict(swept(PLACE, law=in_one_seed_there, names=("a", "bb"))) == [
+        "No strategy reaches loss 2.5 at any of the 2 points.",
+        "here: no strategy reaches it within 600 s.",
+        "there: not reached within 600 s: a (reached by 1 of 2 seeds) and bb.",
     ]
 
 
