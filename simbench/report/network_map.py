@@ -69,6 +69,7 @@ def draw_map(
         _draw_panel(place, panel, view, num_workers, mark)
     for place in axes[len(panels) :]:
         place.set_axis_off()
+    has_server = any(isinstance(place, int) and place >= num_workers for place in drawn)
     bar = figure.colorbar(
         ScalarMappable(Normalize(0, 100), _COLOURS),
         ax=axes,
@@ -77,7 +78,7 @@ def draw_map(
         fraction=0.04,
         label="share of the link's capacity that was carried (%)\n"
         "one line each way, on the right-hand side of where the bytes go; faster links are wider; "
-        "grey: nothing",
+        "grey: nothing" + ("\ndiamond: a server on a machine of its own" if has_server else ""),
     )
     bar.outline.set_visible(False)
     bar.ax.xaxis.label.set_fontsize(8)

@@ -13,10 +13,11 @@ from simbench.strategy import GossipStrategy
 
 
 class DPSGD(GossipStrategy):
-    """With doubly stochastic W_k, x_{k+1,i} = sum_j W_k,ij x_{k,j} - lr g_i(x_{k,i}).
+    """At every step each node takes the mean of its own and its neighbours' parameters.
 
-    That is ``combine_then_adapt``, the paper's order: neighbours' parameters travel while the
-    gradient is computed. With ``adapt_then_combine``, x_{k+1,i} = sum_j W_k,ij (x_{k,j} - lr
+    With doubly stochastic W_k, x_{k+1,i} = sum_j W_k,ij x_{k,j} - lr g_i(x_{k,i}). That is
+    ``combine_then_adapt``, the paper's order: neighbours' parameters travel while the gradient is
+    computed. With ``adapt_then_combine``, x_{k+1,i} = sum_j W_k,ij (x_{k,j} - lr
     g_j(x_{k,j})): they travel after the step, and on the complete graph this is all-reduce SGD.
 
     With a ``compression`` it is CHOCO-SGD (``simbench.public_copies``): its authors' code in the

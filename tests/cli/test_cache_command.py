@@ -36,7 +36,10 @@ def test_show_says_where_how_much_and_whose(simbench):
     facts = shown(simbench)
 
     assert said.code == 0
-    assert "known\n2 losses and numbers that were observed\n3 moments to go on from, 0." in said.out
+    assert (
+        "known\n2 losses and numbers that a strategy looked at\n3 moments to go on from, 0."
+        in said.out
+    )
     assert re.search(r"study: third, seed 0 +0\.0 MB +20", said.out)
     assert (facts["folder"], facts["losses"]) == ("known", 2)
     assert facts["moments_bytes"] == sum(each["num_bytes"] for each in facts["moments"])

@@ -35,6 +35,9 @@ def test_every_node_link_and_switch_of_a_small_network_is_drawn():
         assert len(lines.get_segments()) == 10
         assert {"0", "1", "2", "3", "4", "switch"} <= set(texts(axes))
         assert "busiest: switch to the server (node 4), 90 %" in texts(axes)
+    assert figure.axes[-1].get_xlabel().endswith("diamond: a server on a machine of its own")
+    of_workers = draw_map([MapPanel("one", uses)], star.layout(5), num_workers=5)
+    assert "diamond" not in of_workers.axes[-1].get_xlabel()
 
 
 def test_more_use_is_darker_and_none_is_grey():

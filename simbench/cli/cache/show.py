@@ -23,7 +23,7 @@ def command(cache: terminal.CacheFolder = None, as_json: terminal.AsJson = False
         terminal.print_json({**facts, "moments": [each._asdict() for each in kept]})
         return
     out.print(
-        f"{folder}\n{losses:,} losses and numbers that were observed\n"
+        f"{folder}\n{losses:,} losses and numbers that a strategy looked at\n"
         f"{len(kept):,} moments to go on from, {terminal.megabytes(total)}"
     )
     if kept:
