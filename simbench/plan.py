@@ -48,6 +48,11 @@ class StrategyPlan(NamedTuple):
         """The link of the largest share; None without any."""
         return max(self.links, key=lambda link: link.share, default=None)
 
+    @property
+    def busiest_share(self) -> float | None:
+        """That share: low where workers wait for latency rather than for bandwidth."""
+        return None if self.busiest is None else self.busiest.share
+
 
 def plan(
     scenario: Scenario,

@@ -77,12 +77,15 @@ def command(
         over = len(scenario.seeds)
         seeds = "1 seed" if over == 1 else f"mean of {over} seeds"
         out.print(f"{scenario.name}: the clock alone until the budget ends ({seeds})\n")
+        with_down = any(each.down_share for each in compared)
         for point, at in zip(points, plans, strict=True):
-            _print(point, at)
+            _print(point, at, with_down=with_down)
             if (group := point.scenario.group) is not None:
                 cluster, task = point.scenario.cluster, point.scenario.task
                 out.print(_of_devices(group_facts(group, cluster, task)))
         _print_sum(compared, search, len(points))
+        link = "" if with_down else "; link use is the share that the busiest link carried"
+        out.print(f"Staleness counts updates{link}.")
     if draw is not None:
         _draw(draw, points[0].scenario, {name: seeds[0] for name, seeds in plans[0].items()})
         which = f" (of {points[0].name})" if points[0].name else ""
@@ -128,17 +131,17 @@ def _draw(file: Path, scenario: "Scenario", plans: dict[str, "StrategyPlan"]) ->
     file.write_bytes(picture(lambda: draw_map(panels, positions, workers), file.suffix[1:]))
 
 
-def _print(point: "Point", plans: dict[str, list["StrategyPlan"]]) -> None:
+def _print(point: "Point", plans: dict[str, list["StrategyPlan"]], *, with_down: bool) -> None:
     """Print one row per strategy, narrow enough for 80 columns, below the name of the point."""
     from simbench.report.pricing import in_words
 
-    # Two spaces between columns leave the names of strategies 18 characters beside all the others.
+    # Two spaces between columns leave names of strategies some 18 characters.
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0, 0, 1))
     table.add_column("strategy", overflow="fold")
-    down = any(each.down_share for seeds in plans.values() for each in seeds)
     for heading in (
         "s per\nround", "samples\nper s", "kB per\nsample", "com-\nputing", "wait-\ning",
-        *(["down"] if down else []), "stale-\nness", "gra-\ndients",
+        # There is room for one of the two.
+        "down" if with_down else "link\nuse", "stale-\nness", "gra-\ndients",
     ):  # fmt: skip
         table.add_column(heading, justify="right", no_wrap=True)
     for strategy, seeds in plans.items():
@@ -154,7 +157,7 @@ def _print(point: "Point", plans: dict[str, list["StrategyPlan"]]) -> None:
             _figure(mean("payload_bytes_per_sample"), 1e3),
             f"{mean('compute_share'):.0%}",
             f"{mean('wait_share'):.0%}",
-            *([f"{mean('down_share'):.0%}"] if down else []),
+            _share(mean("down_share" if with_down else "busiest_share")),
             f"{mean('mean_staleness_updates'):.2f}",
             f"{mean('gradients'):,.0f}",
         )
@@ -174,7 +177,6 @@ def _print_sum(compared: list["StrategyPlan"], search: list["StrategyPlan"], poi
     if search:
         own = sum(each.gradients for each in search)
         out.print(f"The search tries {len(search)} candidates with {own:,} of them.")
-    out.print("Staleness counts updates.")
 
 
 def _of_devices(facts: dict[str, int | float]) -> str:
@@ -186,6 +188,10 @@ def _of_devices(facts: dict[str, int | float]) -> str:
         f"{facts['alone_ns'] / 1e6:,.3g} ms; {facts['bubble_share']:.0%} of their pipeline's time "
         f"is bubble. They send each other {sent / 1e6:,.3g} MB a step."
     )
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
 
 
 def _figure(number: float | None, unit: float = 1) -> str:

@@ -162,6 +162,19 @@ def test_plan_tells_the_busiest_link(simbench, tiny):
     assert "links" not in plan
 
 
+def test_the_table_tells_how_much_of_the_busiest_link_is_used(simbench, tiny):
+    words = ("plan", tiny, "--seed", 0, "--set", "strategies={ps: {kind: parameter_server}}")
+    (plan,) = json.loads(simbench(*words, "--json").out)
+
+    said = simbench(*words)
+    without = simbench(*words, "--set", "network={kind: instant}")
+
+    (row,) = (line.split() for line in said.out.splitlines() if line.startswith("ps "))
+    assert row[6] == f"{plan['busiest_link']['share']:.0%}"
+    (row,) = (line.split() for line in without.out.splitlines() if line.startswith("ps "))
+    assert row[6] == "-"
+
+
 @pytest.mark.parametrize("suffix", ["svg", "png"])
 def test_plan_draws_the_network(simbench, tiny, tmp_path, suffix):
     said = simbench("plan", tiny, "--draw", f"drawings/network.{suffix}")
