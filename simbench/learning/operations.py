@@ -327,7 +327,7 @@ class Step:
         learning_rate: float | None = None,
     ) -> tuple[Tensor, OptimizerState]:
         on_cpu = parameters.device.type == "cpu"
-        fused = on_cpu and self._has_kernel
+        fused = on_cpu and len(parameters) >= _LONG and self._has_kernel
         # These optimisers work entry by entry, so what they are given may be cut anywhere.
         size = _PIECE if on_cpu and not fused else len(parameters)
         stepped = parameters.clone()
@@ -384,6 +384,9 @@ class Step:
             optimizer.param_groups[0]["fused"] = True
         return optimizer
 
+
+_LONG = 1 << 12
+"""Entries from which on a kernel pays; below, what is the same by formula is so in each bit."""
 
 _PIECE = 1 << 17
 """Entries that a processor's cache holds with all that an optimiser keeps: a third faster."""
