@@ -17,7 +17,7 @@ from simbench.records import RunFolder
 from simbench.run import differing_tables, run
 
 KILLS = 10 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 2
-NODES, EVERY, STEPS, LOOKAHEAD = 4, 2, 60, 3
+NODES, EVERY, STEPS, LOOKAHEAD = 4, 2, 100, 3
 LONG = f"""\
 name: long
 task:
