@@ -226,8 +226,9 @@ class Scenario(Spec):
     @property
     def num_devices(self) -> int:
         """Devices of all workers together, each of which computes something of its own."""
-        split = self.partition
-        return self.cluster.nodes * (1 if split is None else split.num_devices)
+        if self.parallel is None or self.partition is None:
+            return self.cluster.nodes
+        return self.cluster.nodes * self.parallel.num_devices
 
     def num_servers(self, strategy: Strategy) -> int:
         """Return the machines beside the workers that ``strategy`` uses, itself or to average."""

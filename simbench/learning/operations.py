@@ -327,7 +327,7 @@ class Step:
         learning_rate: float | None = None,
     ) -> tuple[Tensor, OptimizerState]:
         on_cpu = parameters.device.type == "cpu"
-        fused = on_cpu and len(parameters) >= _LONG and self._has_kernel
+        fused = on_cpu and len(parameters) >= _LONG and _has_kernel(self.optimizer)
         # These optimisers work entry by entry, so what they are given may be cut anywhere.
         size = _PIECE if on_cpu and not fused else len(parameters)
         stepped = parameters.clone()
@@ -358,16 +358,6 @@ class Step:
             piece.grad, piece.data = None, stepped.new_empty(0)
         return stepped, after
 
-    @functools.cached_property
-    def _has_kernel(self) -> bool:
-        """Whether torch steps all at once with these settings, which takes a third of the time.
-
-        It does if it is told to, for which it wants the choice of a way to be left to it.
-        """
-        (group,) = self.optimizer.build([nn.Parameter(torch.empty(0))]).param_groups
-        settled = (group.get(each) for each in ("foreach", "differentiable", "capturable"))
-        return "fused" in group and group["fused"] is None and not any(settled)
-
     def _own_optimizer(
         self, num_pieces: int, fused: bool
     ) -> tuple[list[nn.Parameter], torch.optim.Optimizer]:
@@ -383,6 +373,17 @@ class Step:
         if fused:
             optimizer.param_groups[0]["fused"] = True
         return optimizer
+
+
+@functools.cache
+def _has_kernel(optimizer: Optimizer) -> bool:
+    """Whether torch steps all at once with these settings, which takes a third of the time.
+
+    It does if it is told to, for which it wants the choice of a way to be left to it.
+    """
+    (group,) = optimizer.build([nn.Parameter(torch.empty(0))]).param_groups
+    settled = (group.get(each) for each in ("foreach", "differentiable", "capturable"))
+    return "fused" in group and group["fused"] is None and not any(settled)
 
 
 _LONG = 1 << 12

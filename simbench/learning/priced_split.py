@@ -40,7 +40,7 @@ def priced_costs(task: Task, chunks: int, tensor: int) -> tuple[LinkCost, ...]:
     summed = (passed,) if tensor > 1 else ()
     told = (tokens * _NUMBER_BYTES,) * 3 if tensor > 1 else ()
     halves = 2 * shape.layers
-    of_layers = model.num_parameters - shape.embedding_parameters * (1 if shape.tied else 2)
+    of_layers = model.num_parameters - shape.vocabulary_parameters
     costs = [LinkCost(0, table, 0.0, passed, of_vocabulary=True, forward_sums=summed)]
     for half, entries in enumerate(_pieces(of_layers, halves)):
         # The last piece that begins with this layer or before it.

@@ -30,6 +30,11 @@ class Shape(Spec):
         """Of the embedding, and as many of the output head."""
         return self.vocabulary * self.width
 
+    @property
+    def vocabulary_parameters(self) -> int:
+        """Of embedding and output head together, once where they are the same."""
+        return self.embedding_parameters * (1 if self.tied else 2)
+
 
 class LargeModel(NamedTuple):
     """The model that is charged for."""

@@ -37,11 +37,6 @@ class Partition(NamedTuple):
     """Groups of all of those; each has an equal share of the micro-batches."""
     microbatches: int
 
-    @property
-    def num_devices(self) -> int:
-        """How many there are."""
-        return self.stages * self.tensor * self.replicas
-
 
 @dataclass(frozen=True)
 class JoinParts:

@@ -42,12 +42,11 @@ class Custom(Pricing):
         shape = self.shape
         if shape is None:
             return self
-        embeddings = shape.embedding_parameters * (1 if shape.tied else 2)
-        if embeddings >= self.parameters:
+        if shape.vocabulary_parameters >= self.parameters:
             raise misfit(
                 ("shape",),
-                f"its embeddings have {embeddings:,} parameters, which leaves none of "
-                f"{self.parameters:,} to its layers",
+                f"its embeddings have {shape.vocabulary_parameters:,} parameters, which leaves "
+                f"none of {self.parameters:,} to its layers",
             )
         return self
 
