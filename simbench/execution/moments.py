@@ -144,14 +144,16 @@ class Moments:
     @contextlib.contextmanager
     def _changes(self) -> Iterator[None]:
         """Change the index, all or nothing, and delete the files that it has no row for."""
-        self._database.execute("BEGIN IMMEDIATE")
         try:
+            self._database.execute("BEGIN IMMEDIATE")
             yield
             # Seen under the lock: what another process brings in later isn't among them.
             leftovers = self._leftovers()
             self._database.execute("COMMIT")
         except BaseException:
-            self._database.execute("ROLLBACK")
+            # Ctrl-C may come when a statement has just been done: COMMIT, too.
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
             raise
         for each in leftovers:
             each.unlink(missing_ok=True)

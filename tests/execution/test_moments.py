@@ -1,6 +1,7 @@
 """Moments: tensors by key in whole files, within a limit, whatever other processes do."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from simbench.execution.memo import Memo
+from simbench.execution.moments import Moments
 
 KILLED = """
 import os, signal, sys
@@ -217,3 +219,31 @@ def test_processes_may_keep_at_once(folder, limit_bytes):
         assert memo.moments.recall(b"shared") == 59
         assert len({b"a", b"b"} & memo.moments.keys()) == 1
     memo.close()
+
+
+@pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "COMMIT"])
+def test_ctrl_c_may_come_when_a_statement_has_just_been_done(folder, statement):
+    class Interrupted(sqlite3.Connection):
+        """Hears of Ctrl-C behind one statement, as Python does: once that has ended."""
+
+        armed = True
+
+        def execute(self, sql, *arguments):
+            done = super().execute(sql, *arguments)
+            if sql == statement and self.armed:
+                self.armed = False
+                raise KeyboardInterrupt
+            return done
+
+    folder.mkdir()
+    database = sqlite3.connect(folder / "index", isolation_level=None, factory=Interrupted)
+    moments = Moments(database, folder, 10**9)
+
+    with pytest.raises(KeyboardInterrupt):
+        moments.keep(b"owner", "first", {b"key": 1})
+    assert len(moments.kept()) == (statement == "COMMIT")
+
+    moments.keep(b"owner", "second", {b"key": 2})
+    assert [each.label for each in moments.kept()] == ["second"]
+    assert moments.recall(b"key") == 2
+    database.close()

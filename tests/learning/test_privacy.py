@@ -102,7 +102,8 @@ def test_each_sample_has_the_gradient_that_it_has_alone(task, bench_for, dtype):
 
     found = sample_gradients(task.model.loss, module, batch)
 
-    close = {"rtol": 1e-4, "atol": 1e-5} if dtype == "float32" else {"rtol": 1e-12, "atol": 1e-14}
+    # Entries that are next to nothing are sums of larger ones: they have the error of those.
+    close = {"rtol": 1e-4, "atol": 1e-5} if dtype == "float32" else {"rtol": 1e-12, "atol": 1e-12}
     torch.testing.assert_close(found, alone(bench, point, batch), **close)
 
 
@@ -111,7 +112,7 @@ def test_without_noise_and_with_a_wide_clip_it_is_the_gradient(task, bench_for):
     private = bench_for(task, dtype="float64", privacy=Privacy(clip=1e6, noise_multiplier=1e-30))
     point = Initial(plain)() + 0.1
     torch.testing.assert_close(
-        Gradient(private)(point, 1, 2), Gradient(plain)(point, 1, 2), rtol=1e-12, atol=1e-14
+        Gradient(private)(point, 1, 2), Gradient(plain)(point, 1, 2), rtol=1e-12, atol=1e-12
     )
 
 
