@@ -6,14 +6,17 @@ class in that folder whose ``kind`` is ``gpt``. Packages outside simbench add cl
 point in the group of the folder's name.
 """
 
+import ast
+import contextlib
 import functools
 import hashlib
 import importlib
 import importlib.metadata
 import inspect
+import itertools
 import pkgutil
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
@@ -39,9 +42,9 @@ from simbench.nearest import hint, nearest
 class Spec(BaseModel):
     """Anything a scenario file may contain: frozen, and a misspelt key is an error."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
-    )
+    # Without ``use_attribute_docstrings``: pydantic reads the source of every class when it is
+    # made, which is a third of the start of a command; ``attribute_docs`` reads it when asked.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     also_called: ClassVar[tuple[str, ...]] = ()
     """Words that are no kind, but that people may write for a plug-in: errors tell its kind."""
 
@@ -67,10 +70,34 @@ class Spec(BaseModel):
         """Describe this spec with its defaults as files hold them: "1 ms", not 1000000."""
         described = handler(schema)
         defaults = cls.model_construct().model_dump(mode="json")
+        docs = attribute_docs(cls)
         for name, key in handler.resolve_ref_schema(described)["properties"].items():
             if "default" in key and name in defaults:
                 key["default"] = defaults[name]
+            if name in docs:
+                key["description"] = docs[name]
         return described
+
+
+@functools.cache
+def attribute_docs(cls: type[Spec]) -> dict[str, str]:
+    """Return what the source says below each field of ``cls``, those of its bases included.
+
+    Nothing is said by a class whose source is nowhere, such as one typed at a prompt.
+    """
+    docs: dict[str, str] = {}
+    for each in reversed([each for each in cls.__mro__ if issubclass(each, Spec)]):
+        with contextlib.suppress(OSError):
+            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+            assert isinstance(tree, ast.ClassDef)
+            for field_, below in itertools.pairwise(tree.body):
+                match field_, below:
+                    case (
+                        ast.AnnAssign(target=ast.Name(id=name)),
+                        ast.Expr(value=ast.Constant(value=str(text))),
+                    ):
+                        docs[name] = inspect.cleandoc(text)
+    return docs
 
 
 BY_CONTENTS: Final = "by contents"
@@ -175,7 +202,7 @@ def misfit(keys: tuple[str | int, ...], message: str) -> ValidationError:
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def within(*keys: str | int) -> Iterator[None]:
     """Let errors of a part tell that it lies under ``keys``."""
     try:

@@ -21,7 +21,7 @@ from simbench.learning.optimizer import Optimizer
 from simbench.network.collective import AllGather, AllReduce, Broadcast, Reduce, ReduceScatter
 from simbench.network.topology import Topology
 from simbench.scenario import CHOICES
-from simbench.spec import InputFile, OneOf, Spec, discover, dump_by_contents
+from simbench.spec import InputFile, OneOf, Spec, attribute_docs, discover, dump_by_contents
 from simbench.strategy import Strategy
 
 FOLDERS = {
@@ -100,12 +100,21 @@ def test_every_plug_in_is_frozen_and_has_a_hash(member):
 def test_every_plug_in_says_what_it_is_and_what_its_keys_mean(member):
     undescribed = [
         name
-        for name, field in member.model_fields.items()
-        if name != "kind" and not field.description
+        for name in member.model_fields
+        if name != "kind" and not attribute_docs(member).get(name)
     ]
 
     assert inspect.getdoc(member)
     assert undescribed == []
+
+
+def test_keys_of_bases_are_described_as_well_and_a_class_without_a_source_is_silent():
+    namespace = {"__name__": __name__, "GPT": GPT}
+    exec('class Typed(GPT):\n    own: int = 1\n    """Not to be seen."""', namespace)  # noqa: S102
+
+    assert attribute_docs(namespace["Typed"]) == attribute_docs(GPT)
+    assert "layers" in attribute_docs(GPT)
+    assert "on_failure" in attribute_docs(discover("simbench.strategies", Strategy)["ssp"])
 
 
 @pytest.mark.parametrize("member", CLASSES)
