@@ -1,7 +1,8 @@
-"""A fresh run of the quickstart's first seed gives the tables of the committed one.
+"""A fresh run of the quickstart begins with the tables of the committed one.
 
-Nightly, of all seeds. Bit for bit on the same fingerprint. Elsewhere losses agree within 2 %, and
-virtual times are the same for as long as both runs go on: where one ends may be decided by a loss.
+Its first seed for 25 s of virtual time; nightly, all of it. Bit for bit on the same fingerprint.
+Elsewhere losses agree within 2 %, and virtual times are the same for as long as both runs go on:
+where one ends may be decided by a loss.
 """
 
 import os
@@ -17,12 +18,21 @@ from simbench.scenario_file import dump, load
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = RunFolder(ROOT / "results" / "reference")
-SEEDS = [0, 1] if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else [0]
+NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
+SEEDS = [0, 1] if NIGHTLY else [0]
+ENDS = [] if NIGHTLY else ["stop.virtual_time=25 s"]
+ENDED = {
+    "evaluations": "time_ns",
+    "updates": "time_ns",
+    "messages": "arrived_ns",
+    "spans": "end_ns",
+}
+"""The column of each table that says when what a row tells was over."""
 
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    scenario = load(ROOT / "scenarios" / "quickstart.yaml", [f"seeds={SEEDS}"])
+    scenario = load(ROOT / "scenarios" / "quickstart.yaml", [f"seeds={SEEDS}", *ENDS])
     executor = ProcessExecutor(scenario.cluster.nodes)
     try:
         return run(scenario, executor, Memo(None), RunFolder(tmp_path_factory.mktemp("run") / "r"))
@@ -40,18 +50,21 @@ def comparable(fresh):
 def test_a_fresh_run_gives_the_same_tables(fresh):
     if not comparable(fresh):
         pytest.skip("the committed run comes from another kind of machine")
+    assert ENDED.keys() == TABLES.keys()
     for name in TABLES:
         kept, table = REFERENCE.table(name), fresh.table(name)
-        assert table.equals(kept[kept["seed"].isin(SEEDS)].reset_index(drop=True)), name
-    runs = [run for run in REFERENCE.summary["runs"] if run["seed"] in SEEDS]
-    assert fresh.summary == {**REFERENCE.summary, "runs": runs}
+        kept = kept[kept["seed"].isin(SEEDS)]
+        if not NIGHTLY:
+            kept, table = (each[each[ENDED[name]] < 25e9] for each in (kept, table))
+        assert table.reset_index(drop=True).equals(kept.reset_index(drop=True)), name
+    assert fresh.summary == REFERENCE.summary or not NIGHTLY
 
 
 def test_losses_agree_everywhere(fresh):
     comparable(fresh)
     on = ["strategy", "seed", "progress"]
     both = REFERENCE.table("evaluations").merge(fresh.table("evaluations"), on=on)
-    assert len(both) > 100
+    assert len(both) > 60
     assert ((both["loss_x"] - both["loss_y"]).abs() <= 0.02 * both["loss_x"]).all()
 
 

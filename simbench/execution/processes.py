@@ -8,6 +8,7 @@ import itertools
 import math
 import multiprocessing
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -20,6 +21,12 @@ from simbench.execution.identity import fingerprint
 from simbench.execution.threads import num_cores
 
 _HERE = "127.0.0.1"
+
+_MATH_PLANE = ("simbench.execution.", "simbench.learning.")
+"""Modules that operations are made of."""
+
+_BY_OPTIMIZERS = "torch._dynamo"
+"""What torch imports, for seconds, when a process makes its first optimiser."""
 
 
 class ProcessExecutor(ActorExecutor):
@@ -42,12 +49,15 @@ class ChildProcess:
     """An actor in a process of its own, reached through a pipe."""
 
     def __init__(self) -> None:
-        # A server that has torch imported forks them in no time, and they share its memory.
+        # A server that has imported what they compute with forks them in no time, and they share
+        # its memory.
         methods = multiprocessing.get_all_start_methods()
         context: Any = multiprocessing.get_context(
             "forkserver" if "forkserver" in methods else "spawn"
         )
-        context.set_forkserver_preload([Actor.__module__])
+        context.set_forkserver_preload(
+            [_BY_OPTIMIZERS, *(name for name in sys.modules if name.startswith(_MATH_PLANE))]
+        )
         self._pipe: Connection
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
