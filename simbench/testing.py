@@ -76,7 +76,7 @@ def check_strategy(strategy: Strategy) -> None:
     outcome = run(scenario)
     name = strategy.kind
     assert outcome.summary["stuck"] is None, f"{name} got stuck: {outcome.summary['stuck']}"
-    again = run(scenario, num_threads=3)
+    again = run(scenario, num_threads=2)
     assert again.evaluations == outcome.evaluations, f"{name}: other threads, other losses"
     assert again.messages == outcome.messages, f"{name}: other threads, other messages"
     assert again.summary == outcome.summary, f"{name}: other threads, other parameters"
@@ -510,6 +510,7 @@ def small_scenario(strategy: Strategy, **changes: Any) -> Scenario:
         "task": Task(
             model=Quadratic(dimension=2500, condition=2.0),
             data=Gaussian(),
+            batch_size=1,
             optimizer=SGD(learning_rate=0.05),
             dtype="float64",
         ),
@@ -519,7 +520,7 @@ def small_scenario(strategy: Strategy, **changes: Any) -> Scenario:
         "network": Star(bandwidth=20 * 10**6, latency=2 * MS),
         "strategies": {"law": strategy},
         "evaluate_every": 4,
-        "stop": Stop(samples=2400),
+        "stop": Stop(samples=300),
         "seeds": (0,),
     }
     return Scenario(**{**described, **changes})

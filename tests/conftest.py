@@ -127,7 +127,7 @@ def ran(tmp_path):
     """Run a scenario into a folder of its own, with an empty memo unless one is given."""
     numbers = itertools.count()
 
-    def train(scenario, threads=2, memo=None, **options):
+    def train(scenario, threads=1, memo=None, **options):
         folder = RunFolder(tmp_path / f"run-{next(numbers)}")
         executor = ThreadExecutor(threads)
         try:

@@ -342,8 +342,7 @@ class Step:
                     name: torch.split(each, size)[number] if each.dim() else each.clone()
                     for name, each in new.items()
                 }
-        if not state:
-            # Some, such as Adagrad, make their first state when they are made.
+        if not state and _begins_with_a_state(self.optimizer):
             optimizer = self._build(pieces, fused)
         if learning_rate is not None:
             optimizer.param_groups[0]["lr"] = learning_rate
@@ -384,6 +383,15 @@ def _has_kernel(optimizer: Optimizer) -> bool:
     (group,) = optimizer.build([nn.Parameter(torch.empty(0))]).param_groups
     settled = (group.get(each) for each in ("foreach", "differentiable", "capturable"))
     return "fused" in group and group["fused"] is None and not any(settled)
+
+
+@functools.cache
+def _begins_with_a_state(optimizer: Optimizer) -> bool:
+    """Whether torch makes the first state with the optimiser, as Adagrad's, not at the first step.
+
+    Then each first step takes a new one.
+    """
+    return bool(optimizer.build([nn.Parameter(torch.empty(1))]).state)
 
 
 _LONG = 1 << 12

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
@@ -55,8 +56,8 @@ class Quadratic(Model):
         assert isinstance(module, _Point)
         curvature = module.curvature[rank % len(self.curvature)]  # (B,)
         optimum = module.optimum[rank % len(self.optimum)]  # (B,)
-        bowl = (module.factor * (module.x - optimum[:, None]) ** 2).sum(1) * curvature / 2  # (B,)
-        return (bowl + self.noise * noise @ module.x).mean()
+        bowl = (module.x - optimum[:, None]) ** 2 @ module.factor * curvature / 2  # (B,)
+        return (bowl + self.noise * noise @ module.x if self.noise else bowl).mean()
 
 
 class _Point(nn.Module):
@@ -69,7 +70,8 @@ class _Point(nn.Module):
     def __init__(self, spec: Quadratic) -> None:
         super().__init__()
         self.x = nn.Parameter(torch.zeros(spec.dimension))
-        factor = torch.logspace(0, 1, spec.dimension, base=spec.condition, dtype=torch.float64)
-        self.register_buffer("factor", factor)
+        # By NumPy, since torch's own, where only shapes are asked for, imports for a second.
+        factor = np.geomspace(1, spec.condition, spec.dimension)
+        self.register_buffer("factor", torch.tensor(factor))
         self.register_buffer("curvature", torch.tensor(spec.curvature, dtype=torch.float64))
         self.register_buffer("optimum", torch.tensor(spec.optimum, dtype=torch.float64))
