@@ -1,5 +1,6 @@
 """Hypothesis profiles, Ray, and a stage on which a few lines of test stand in for a strategy."""
 
+import gc
 import importlib.util
 import itertools
 import os
@@ -31,7 +32,8 @@ from simbench.strategy import ServerPlace, Strategy
 
 settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 settings.register_profile("nightly", deadline=None, max_examples=500, print_blob=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
+settings.load_profile(PROFILE)
 
 # They hold no doctests, and as modules to search they would all have the same name.
 collect_ignore_glob = ["*conftest.py"]
@@ -45,7 +47,11 @@ LONGEST = ("test_reference.py", "test_laws.py", "test_interruptions.py", "test_c
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    # What is there by now stays: to look for garbage in it takes longer than most tests.
+    gc.freeze()
     for item in items:
+        if item.get_closest_marker("nightly") and PROFILE != "nightly":
+            item.add_marker(pytest.mark.skip(reason="for HYPOTHESIS_PROFILE=nightly"))
         for kind in (getattr(item, "callspec", None) and item.callspec.id.split("-")) or ():
             for package in OPTIONAL.get(kind, ()):
                 if importlib.util.find_spec(package) is None:

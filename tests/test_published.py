@@ -15,7 +15,13 @@ published = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(published)
 
 CELLS = [
-    pytest.param(case, utilisation, gbps, id=f"{case.name} {utilisation:.0%}")
+    pytest.param(
+        case,
+        utilisation,
+        gbps,
+        id=f"{case.name} {utilisation:.0%}",
+        marks=() if utilisation in (0.5, 0.99) else pytest.mark.nightly,
+    )
     for case, row in published.PUBLISHED_GBPS.items()
     for utilisation, gbps in zip(published.UTILISATIONS, row, strict=True)
 ]
@@ -28,7 +34,13 @@ def test_bandwidth_for_a_compute_utilisation_is_the_published_one(case, utilisat
     assert published.utilisation_at(case, gbps * 1.5 * 1e9) >= utilisation
 
 
-@pytest.mark.parametrize("utilisation", published.UTILISATIONS)
+@pytest.mark.parametrize(
+    "utilisation",
+    [
+        pytest.param(each, marks=() if each == 0.9 else pytest.mark.nightly)
+        for each in published.UTILISATIONS
+    ],
+)
 @pytest.mark.parametrize(
     "case",
     [case for case in published.PUBLISHED_GBPS if "10B" in case.name],

@@ -71,7 +71,7 @@ def slowest_of_two_points(probability, slowdown, n):
 def test_a_synchronous_step_takes_the_slowest_of_n(update_times, agrees, jitter, nodes, expected):
     # Few steps of many seeds, as a trace's offset is drawn once for each.
     cluster = cluster_of(nodes, jitter)
-    ends = [update_times(cluster, Averaging(), seed=seed, updates=10)[-1] for seed in range(60)]
+    ends = [update_times(cluster, Averaging(), seed=seed, updates=10)[-1] for seed in range(30)]
 
     agrees(np.array(ends) / 10 / MEAN_NS, expected)
 

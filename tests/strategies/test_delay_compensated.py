@@ -104,7 +104,7 @@ def test_it_cures_a_delay_that_is_too_long():
         for seed in seeds:
             strategy = DelayCompensated(strength=strength)
             each = scenario(
-                strategy, workers=9, rate=0.2, count=2000, seeds=(seed,), evaluate_every=5
+                strategy, workers=9, rate=0.2, count=2000, seeds=(seed,), evaluate_every=100
             )
             w = np.sqrt(2 * losses(each))
             # What isn't a number any more has gone beyond every bound.
