@@ -131,7 +131,7 @@ def test_a_push_that_comes_too_late_is_dropped():
 
 
 def test_samples_count_what_is_used():
-    used = 5 * 8  # samples: 5 of 8 workers, batches of 8
+    used = 5  # samples: 5 of 8 workers, batches of 1
     outcome = run(
         small_scenario(
             ParameterServer(combine="gradients", backup_workers=3),
