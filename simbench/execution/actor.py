@@ -84,7 +84,7 @@ class Actor:
         self._era = 0
         self._lock = threading.RLock()
         self._news: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._pool = ThreadExecutor(_STREAMS if device == "cuda" else 1, device)
+        self._pool = ThreadExecutor(_STREAMS if device == "cuda" else 1, device, is_sole_owner=True)
         self._wires = Wires(host, arrived=lambda message: self._take(*message))
 
     def address(self) -> tuple[str, int]:

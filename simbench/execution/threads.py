@@ -1,16 +1,19 @@
 """The executor in this process: operations side by side in threads, each on one core or stream."""
 
+import functools
 import os
 import threading
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from simbench.execution.devices import Stream
 from simbench.execution.identity import fingerprint
 from simbench.execution.schedule import Schedule, Task
+from simbench.execution.spent import Overwriting, overwrites, spent
 from simbench.execution.values import Recipe
 
 
@@ -22,15 +25,19 @@ def num_cores() -> int:
 class ThreadExecutor:
     """A pool of threads, each of which computes one single-threaded operation at a time."""
 
-    def __init__(self, num_threads: int | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self, num_threads: int | None = None, device: str = "cpu", *, is_sole_owner: bool = False
+    ) -> None:
         """Start ``num_threads``, by default as many as there are cores.
 
         On a GPU each has a stream of its own, so that what they start there goes on side by side.
+        Where ``is_sole_owner``, recipes can be reached by references only, not looked up by keys.
         """
         self.device = device
         self._schedule = Schedule()
         self._changed = threading.Condition()
         self._closed = False
+        self._is_sole_owner = is_sole_owner
         self._threads = [
             threading.Thread(
                 target=self._work, args=(Stream(device),), name=f"simbench-{index}", daemon=True
@@ -138,8 +145,13 @@ class ThreadExecutor:
 
     def _compute(self, task: Task, stream: Stream) -> None:
         try:
+            operation = task.recipe.operation
+            compute: Callable[..., Any] = operation
+            if self._is_sole_owner and overwrites(type(operation)):
+                overwriting = cast("Overwriting", operation)
+                compute = functools.partial(overwriting.overwrite, spent(task.recipe))
             inputs = [each.result for each in task.recipe.inputs]
-            result = task.recipe.operation(*inputs, *task.recipe.arguments)
+            result = compute(*inputs, *task.recipe.arguments)
             stream.finish()
         except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
             self._fail(task, error)

@@ -309,6 +309,14 @@ class Step:
         stepped, own = self._step(parameters, front.state, front.gradient, front.learning_rate)
         return stepped, own | front.memory
 
+    def overwrite(
+        self, spent: Sequence[bool], parameters: Tensor, state: OptimizerState, gradient: Tensor
+    ) -> tuple[Tensor, OptimizerState]:
+        """Return the same, in the place of parameters and state that are spent."""
+        if self.optimizer.transforms or self.optimizer.schedule:
+            return self(parameters, state, gradient)  # what stands in front may keep its inputs
+        return self._step(parameters, state, gradient, spent=spent)
+
     def alike(self, parameters: Tensor, state: OptimizerState, gradient: Tensor) -> Hashable:
         """Return how far the optimiser is; None if a step isn't made entry by entry."""
         return scalars(state) if self.optimizer.is_entrywise else None
@@ -325,13 +333,14 @@ class Step:
         state: OptimizerState,
         gradient: Tensor,
         learning_rate: float | None = None,
+        spent: Sequence[bool] = (False, False),
     ) -> tuple[Tensor, OptimizerState]:
         on_cpu = parameters.device.type == "cpu"
         fused = on_cpu and len(parameters) >= _LONG and _has_kernel(self.optimizer)
         # These optimisers work entry by entry, so what they are given may be cut anywhere.
         size = _PIECE if on_cpu and not fused else len(parameters)
-        stepped = parameters.clone()
-        new = {name: each.clone() for name, each in state.items()}
+        stepped = parameters if spent[0] else parameters.clone()
+        new = state if spent[1] else {name: each.clone() for name, each in state.items()}
         pieces, optimizer = self._own_optimizer(-(-len(parameters) // size), fused)
         for number, (piece, values, slopes) in enumerate(
             zip(pieces, torch.split(stepped, size), torch.split(gradient, size), strict=True)
