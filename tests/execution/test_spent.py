@@ -1,13 +1,17 @@
 """What may be overwritten: the results of any graph are what they are without."""
 
 import functools
+import pickle
+import threading
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simbench.execution import actor
 from simbench.execution.spent import overwrites, spent
 from simbench.execution.threads import ThreadExecutor
 from simbench.execution.values import Recipe
@@ -167,3 +171,54 @@ def test_the_same_input_twice_is_not_spent():
     recipe = Recipe(Advance(), (vector, vector), (), b"1", 0, 0)
     del vector
     assert spent(recipe) == [False, False]
+
+
+class Later(Start):
+    """Waits until the program that asks for it has been read to its end."""
+
+    may_begin: ClassVar = threading.Event()
+
+    def __call__(self, number):
+        assert self.may_begin.wait(timeout=60)
+        return super().__call__(number)
+
+
+class Told(Advance):
+    """Remembers in its class, since an actor has a copy of it."""
+
+    all_spared: ClassVar = []
+
+    def overwrite(self, spent, vector, state, other):
+        self.all_spared.append(tuple(spent))
+        return super().overwrite(spent, vector, state, other)
+
+
+def test_an_actor_overwrites_what_no_later_program_will_name():
+    """A start, its two parts, and five steps on them that each add the vector before."""
+    operations = {0: Later(), 1: Part(0), 2: Part(1), 3: Told()}
+    tasks = [(0, 0, [], (1,), False), (1, 1, [0], (), False), (2, 2, [0], (), False)]
+    vectors, state = [1, 1], 2
+    for step in range(5):
+        slot = 3 + 3 * step
+        tasks.append((slot, 3, [vectors[-1], state, vectors[-2]], (), False))
+        tasks += [(slot + 1, 1, [slot], (), False), (slot + 2, 2, [slot], (), False)]
+        vectors, state = [*vectors, slot + 1], slot + 2
+    here = actor.Actor("127.0.0.1")
+    last = vectors[-1]
+    dropped = [task[0] for task in tasks if task[0] != last]
+    program = actor.Program(0, operations, tasks=tasks, wanted=[last], dropped=dropped)
+
+    here.extend(pickle.dumps(program))
+    Later.may_begin.set()
+    _, slot, error, found = pickle.loads(next(here.news()))  # noqa: S301 - it is our own
+    here._pool.close()
+    here._wires.close()
+
+    assert (slot, error) == (last, None)
+    values, memory = [torch.ones(2)] * 2, torch.zeros(2)
+    for _ in range(5):
+        memory = memory + values[-2]
+        values.append(values[-1] + memory)
+    assert found.tolist() == values[-1].tolist()
+    # Its vector is read by the next step as well, but for the last one; its state never is.
+    assert Told.all_spared == [(False, True, False), *[(False, True, True)] * 3, (True, True, True)]
