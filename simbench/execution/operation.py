@@ -12,9 +12,10 @@ from simbench.execution.identity import source_hash
 class PureOperation:
     """A pure function whose settings are the fields of a frozen dataclass.
 
-    A subclass writes ``__call__``, which returns something new and changes none of its inputs. Its
-    ``identity`` covers the settings and the source of its file, and of what that imports from its
-    package. What is drawn comes in by arguments, such as (rank, step), and a setting, the seed.
+    A subclass writes ``__call__``, which changes none of its inputs and returns something new, or
+    an input itself, but no view of one: its memory may be written into later. Its ``identity``
+    covers the settings and the source of its file, and of what that imports from its package. What
+    is drawn comes in by arguments, such as (rank, step), and a setting, the seed.
 
     >>> @dataclass(frozen=True)
     ... class Scale(PureOperation):
