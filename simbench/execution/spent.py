@@ -6,10 +6,9 @@ count of references, and spare the copies. What an operation returns must then b
 it was given: two tensors that share their memory count as two.
 """
 
-import functools
 import sys
 from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import torch
 
@@ -24,10 +23,9 @@ class Overwriting(Operation, Protocol):
         ...
 
 
-@functools.cache
-def overwrites(kind: type) -> bool:
-    """Whether operations of this class are ``Overwriting``; of each, that would take longer."""
-    return hasattr(kind, "overwrite")
+def overwrites(operation: Operation) -> TypeGuard[Overwriting]:
+    """Whether ``operation`` can save copies."""
+    return hasattr(operation, "overwrite")
 
 
 def spent(recipe: Recipe) -> list[bool]:

@@ -6,14 +6,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from simbench.execution.devices import Stream
 from simbench.execution.identity import fingerprint
 from simbench.execution.schedule import Schedule, Task
-from simbench.execution.spent import Overwriting, overwrites, spent
+from simbench.execution.spent import overwrites, spent
 from simbench.execution.values import Recipe
 
 
@@ -147,9 +147,8 @@ class ThreadExecutor:
         try:
             operation = task.recipe.operation
             compute: Callable[..., Any] = operation
-            if self._is_sole_owner and overwrites(type(operation)):
-                overwriting = cast("Overwriting", operation)
-                compute = functools.partial(overwriting.overwrite, spent(task.recipe))
+            if self._is_sole_owner and overwrites(operation):
+                compute = functools.partial(operation.overwrite, spent(task.recipe))
             inputs = [each.result for each in task.recipe.inputs]
             result = compute(*inputs, *task.recipe.arguments)
             stream.finish()

@@ -301,21 +301,20 @@ class Step:
     def __call__(
         self, parameters: Tensor, state: OptimizerState, gradient: Tensor
     ) -> tuple[Tensor, OptimizerState]:
-        if not self.optimizer.transforms and not self.optimizer.schedule:
-            return self._step(parameters, state, gradient)
-        front = step_front(
-            self.optimizer, parameters, state, gradient, self.bench.seed, self.bench.num_shards
-        )
-        stepped, own = self._step(parameters, front.state, front.gradient, front.learning_rate)
-        return stepped, own | front.memory
+        return self.overwrite((False, False, False), parameters, state, gradient)
 
     def overwrite(
         self, spent: Sequence[bool], parameters: Tensor, state: OptimizerState, gradient: Tensor
     ) -> tuple[Tensor, OptimizerState]:
         """Return the same, in the place of parameters and state that are spent."""
-        if self.optimizer.transforms or self.optimizer.schedule:
-            return self(parameters, state, gradient)  # what stands in front may keep its inputs
-        return self._step(parameters, state, gradient, spent=spent)
+        if not self.optimizer.transforms and not self.optimizer.schedule:
+            return self._step(parameters, state, gradient, spent=spent)
+        # What stands in front may keep its inputs, so nothing is overwritten.
+        front = step_front(
+            self.optimizer, parameters, state, gradient, self.bench.seed, self.bench.num_shards
+        )
+        stepped, own = self._step(parameters, front.state, front.gradient, front.learning_rate)
+        return stepped, own | front.memory
 
     def alike(self, parameters: Tensor, state: OptimizerState, gradient: Tensor) -> Hashable:
         """Return how far the optimiser is; None if a step isn't made entry by entry."""

@@ -3,7 +3,6 @@
 import functools
 import pickle
 import threading
-from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
@@ -15,9 +14,9 @@ from simbench.execution import actor
 from simbench.execution.spent import overwrites, spent
 from simbench.execution.threads import ThreadExecutor
 from simbench.execution.values import Recipe
+from simbench.learning.operations import Item, Mix
 
 
-@dataclass(frozen=True)
 class Start:
     name = "start"
     light = False
@@ -27,27 +26,8 @@ class Start:
         return torch.tensor([float(number), 1.0]), {"memory": torch.zeros(2), "count": 0}
 
 
-@dataclass(frozen=True)
-class Part:
-    index: int
-    name = "part"
-    light = True
-    identity = "part"
-
-    def __call__(self, both):
-        return both[self.index]
-
-
-@dataclass(frozen=True)
-class Same:
-    """As a mean of equal vectors is: what it was given."""
-
-    name = "same"
-    light = True
-    identity = "same"
-
-    def __call__(self, vector):
-        return vector
+SAME = Mix((1.0,))
+"""Returns the very vector that it was given."""
 
 
 class Advance:
@@ -99,8 +79,8 @@ def results(steps, kept, advance, *, is_sole_owner, threads=1):
     vectors, states = [], []
     for number in range(2):
         both = program.note(Start(), arguments=(number,))
-        vectors.append(program.note(Part(0), both))
-        states.append(program.note(Part(1), both))
+        vectors.append(program.note(Item(0), both))
+        states.append(program.note(Item(1), both))
     for vector, state, other, is_renamed in steps:
         both = program.note(
             advance,
@@ -108,10 +88,10 @@ def results(steps, kept, advance, *, is_sole_owner, threads=1):
             states[-1 - state % len(states)],
             vectors[-1 - other % len(vectors)],
         )
-        vectors.append(program.note(Part(0), both))
+        vectors.append(program.note(Item(0), both))
         if is_renamed:
-            vectors.append(program.note(Same(), vectors[-1]))
-        states.append(program.note(Part(1), both))
+            vectors.append(program.note(SAME, vectors[-1]))
+        states.append(program.note(Item(1), both))
     wanted = {vectors[-1 - each % len(vectors)] for each in kept} | {vectors[-1]}
     keep = [program.recipes[each] for each in sorted(wanted)]
     pool = ThreadExecutor(threads, is_sole_owner=is_sole_owner)
@@ -149,8 +129,8 @@ def test_what_somebody_refers_to_is_not_spent():
     state.settle({"memory": torch.zeros(2)})
     other.settle(torch.zeros(2))
     recipe = Recipe(advance, (vector, state, other), (), b"3", 0, 0)
-    assert overwrites(Advance)
-    assert not overwrites(Same)
+    assert overwrites(advance)
+    assert not overwrites(SAME)
     assert spent(recipe) == [False, False, False]
     del vector
     assert spent(recipe) == [True, False, False]
@@ -195,7 +175,7 @@ class Told(Advance):
 
 def test_an_actor_overwrites_what_no_later_program_will_name():
     """A start, its two parts, and five steps on them that each add the vector before."""
-    operations = {0: Later(), 1: Part(0), 2: Part(1), 3: Told()}
+    operations = {0: Later(), 1: Item(0), 2: Item(1), 3: Told()}
     tasks = [(0, 0, [], (1,), False), (1, 1, [0], (), False), (2, 2, [0], (), False)]
     vectors, state = [1, 1], 2
     for step in range(5):
