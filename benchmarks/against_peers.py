@@ -96,8 +96,10 @@ def main(
     else:
         script = HERE / "peers" / "exogym_steps.py"
         claims = dict.fromkeys(EXECUTORS, 15.0)
+        # As the peer does: the mean of the gradients, then a step.
+        synchronous = scenario(SMALL, 4, Averaging(combine="gradients"))
         compare(
-            "all-reduce", scenario(SMALL, 4), 300, claims, rounds, python, script, "all_reduce", 40
+            "all-reduce", synchronous, 300, claims, rounds, python, script, "all_reduce", 40
         )
         claims = dict.fromkeys(EXECUTORS, 4.0)
         diloco = scenario(SMALL, 4, DiLoCo(period=10))

@@ -73,6 +73,7 @@ def fingerprint(device: str) -> dict[str, str]:
         "device": device,
         "torch": torch.__version__,
         "numpy": np.__version__,
+        "denormals": "zero",  # as executors set torch
         "settings": ",".join(f"{name}={settings[name]}" for name in sorted(settings)),
     }
 

@@ -50,25 +50,32 @@ class Placement:
     ) -> dict[Recipe, set[int]]:
         """Return the actors that are to compute each recipe of ``order``, inputs first.
 
-        ``held_by`` tells where results lie that aren't in ``order``. What is light is computed
-        where all that it needs lies; if that is nowhere, by all who need it: that spares a second
-        way.
+        ``held_by`` tells where results lie that aren't in ``order``. What is light is computed by
+        all who need it and have all that it needs; if nobody has, by all who need it: that spares a
+        second way.
         """
+        everywhere = set(range(self._num_actors))
         where: dict[Recipe, set[int]] = {}
-        combined = set()
+        """Who may compute it; once those who need it are known, who does."""
+        combined, copied = set(), set()
         for each in order:
             where[each] = {self.actor_of(each.home)}
-            if each.operation.light and each.inputs and self._num_actors <= _FEW_ACTORS:
+            if each.operation.light and self._num_actors <= _FEW_ACTORS:
                 places = [set(where.get(given) or held_by(given)) for given in each.inputs]
-                if everything := set.intersection(*places):
-                    where[each] = where[each] & everything or {min(everything)}
+                if everything := everywhere.intersection(*places):
+                    where[each] = everything
+                    copied.add(each)
                 else:
                     where[each] = set.union(*places)
                     combined.add(each)
         needed: defaultdict[Recipe, set[int]] = defaultdict(set)
         for each in reversed(order):
+            home = {self.actor_of(each.home)}
             if each in combined:
-                where[each] = needed[each] or {self.actor_of(each.home)}
+                where[each] = needed[each] or home
+            elif each in copied:
+                able = where[each]
+                where[each] = able & needed[each] or able & home or {min(able)}
             for given in each.inputs:
                 needed[given] |= where[each]
         return where

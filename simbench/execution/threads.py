@@ -126,8 +126,9 @@ class ThreadExecutor:
             thread.join()
 
     def _work(self, stream: Stream) -> None:
-        # Bits depend on the number of threads; the setting belongs to the thread that makes it.
+        # Bits depend on both; such a setting belongs to the thread that makes it.
         torch.set_num_threads(1)
+        torch.set_flush_denormal(True)
         with stream.ours():
             while (task := self._next()) is not None:
                 self._compute(task, stream)

@@ -105,12 +105,15 @@ class VectorisedExecutor:
         torch.set_num_threads(self._num_threads)
 
     def _compute_until(self, recipe: Recipe) -> None:
+        torch.set_flush_denormal(True)
         try:
             while recipe.result is PENDING:
                 self._compute(self._calls.popleft())
         except BaseException:
             self.cancel()
             raise
+        finally:
+            torch.set_flush_denormal(False)
         self._promises = [each for each in self._promises if each.recipe.result is PENDING]
 
     def _compute(self, call: list[Recipe]) -> None:

@@ -285,7 +285,7 @@ class Step:
     bench: Bench
     optimizer: Optimizer
     name = "step"
-    light = False
+    light = True
 
     @functools.cached_property
     def identity(self) -> str:

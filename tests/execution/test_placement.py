@@ -94,6 +94,21 @@ def test_a_change_is_worked_out_and_added_where_it_arose():
     assert where[change] == where[updated] == {0}
 
 
+def test_what_all_have_all_that_it_needs_for_is_done_by_those_who_need_it():
+    """As an optimiser's step on the mean of the gradients: nothing more has to travel."""
+    placement, graph = Placement(3, 1), Graph()
+    fresh = graph.recipe(LIGHT, (), (0,), home=2)
+    mean = graph.recipe(HEAVY, (), (1,), home=1)
+    step = graph.recipe(LIGHT, (mean, fresh), home=0)
+    after = [graph.recipe(HEAVY, (step,), (node,), home=node) for node in range(2)]
+    unread = graph.recipe(LIGHT, (mean,), (2,), home=2)
+
+    where = placement.spread([fresh, step, *after, unread], lambda _: {0, 1})
+
+    assert where[step] == where[fresh] == {0, 1}
+    assert where[unread] == {0}, "its home hasn't what it needs"
+
+
 def test_many_actors_leave_a_mean_to_one():
     placement, graph = Placement(8, 1), Graph()
     vectors = [graph.recipe(HEAVY, (), (node,), home=node) for node in range(8)]

@@ -2,14 +2,18 @@
 
 import threading
 from concurrent.futures import CancelledError
+from contextlib import closing
+from dataclasses import dataclass
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simbench.execution.operation import PureOperation
 from simbench.execution.threads import ThreadExecutor, num_cores
 from simbench.execution.values import Graph
+from simbench.execution.vectorised import VectorisedExecutor
 
 
 @pytest.fixture
@@ -221,3 +225,24 @@ def test_the_pool_describes_itself(executor):
     assert executor.description == "2 threads of this process on cpu"
     assert executor.fingerprint["device"] == "cpu"
     assert num_cores() >= 1
+
+
+@dataclass(frozen=True)
+class Times(PureOperation):
+    """Its argument times a hundredth of the least number that is normal."""
+
+    def __call__(self, factor):
+        return float(torch.full((), 1.2e-38) * torch.full((), factor / 100))
+
+
+@pytest.mark.parametrize("make", [lambda: ThreadExecutor(1), lambda: VectorisedExecutor("cpu")])
+def test_a_number_too_small_to_be_normal_is_zero_there_and_nowhere_else(make):
+    with closing(make()) as executor:
+        results = [
+            executor.start(Graph().recipe(Times(), (), (factor,))).result() for factor in (50, 200)
+        ]
+
+        assert executor.fingerprint["denormals"] == "zero"
+
+    assert results == [0, pytest.approx(2.4e-38)]
+    assert Times()(50) == pytest.approx(0.6e-38)
