@@ -98,9 +98,7 @@ def main(
         claims = dict.fromkeys(EXECUTORS, 15.0)
         # As the peer does: the mean of the gradients, then a step.
         synchronous = scenario(SMALL, 4, Averaging(combine="gradients"))
-        compare(
-            "all-reduce", synchronous, 300, claims, rounds, python, script, "all_reduce", 40
-        )
+        compare("all-reduce", synchronous, 300, claims, rounds, python, script, "all_reduce", 40)
         claims = dict.fromkeys(EXECUTORS, 4.0)
         diloco = scenario(SMALL, 4, DiLoCo(period=10))
         compare("DiLoCo, H=10", diloco, 300, claims, rounds, python, script, "diloco", 150)

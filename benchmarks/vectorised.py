@@ -132,7 +132,7 @@ class All:
     """Waits for all its inputs; counts them and its argument."""
 
     name = identity = "all"
-    light = True
+    effort = "light"
 
     def __call__(self, *inputs: object) -> int:
         """Return how many there are."""

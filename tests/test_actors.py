@@ -104,7 +104,7 @@ class Doing:
     """An operation of these tests: counts, or fails, or takes its time."""
 
     name: str
-    light: bool = False
+    effort: str = "heavy"
 
     @property
     def identity(self):
@@ -290,7 +290,7 @@ def test_the_driver_hears_of_nothing_but_what_somebody_waits_for(actors, monkeyp
 def test_what_is_light_and_combines_two_actors_is_computed_where_it_is_needed(actors):
     """Both need the sum of both, and neither waits for the other to add."""
     actors.cancel()
-    graph, add = Graph(), Doing("count", light=True)
+    graph, add = Graph(), Doing("count", effort="light")
     halves = [graph.recipe(Doing("count"), (), (rank,), home=rank) for rank in (0, 4)]
     total = graph.recipe(add, halves, home=0)
     ends = [graph.recipe(Doing("end"), (total,), (rank,), home=rank) for rank in (0, 4)]

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import cloudpickle
 import torch
@@ -16,7 +16,7 @@ import torch
 from simbench.execution.devices import moved
 from simbench.execution.memory import peak_resident_bytes
 from simbench.execution.threads import ThreadExecutor
-from simbench.execution.values import Operation, Recipe
+from simbench.execution.values import Effort, Operation, Recipe
 from simbench.execution.wire import Wires
 
 
@@ -48,7 +48,7 @@ class Arrival:
 
     name = "arrival"
     identity = "arrival"
-    light = False
+    effort: ClassVar[Effort] = "heavy"
 
     def __call__(self) -> Any:
         """Never come to this.

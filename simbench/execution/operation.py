@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from simbench.execution.identity import source_hash
+from simbench.execution.values import Effort
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class PureOperation:
     ('scale', 42.0)
     """
 
-    light: ClassVar[bool] = True
-    """Whether computing it costs less than sending its result to another machine."""
+    effort: ClassVar[Effort] = "light"
+    """What computing it costs, beside sending its result to another machine."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Which actor computes what: nodes have their actors, and light work goes where it is needed."""
+"""Which actor computes what: nodes have their actors; what is no effort goes where it is needed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
@@ -16,7 +16,7 @@ class Placement:
         self._num_actors = num_actors
         self._nodes_per_actor = nodes_per_actor
         self._load = [0] * num_actors
-        """How many operations each actor was given."""
+        """How many heavy operations each actor was given."""
         self._moved: dict[int, int] = {}
 
     def actor_of(self, node: int) -> int:
@@ -31,7 +31,7 @@ class Placement:
         A straggler asks for less in the same virtual time. Moving a node costs the transfer of
         what it keeps, which is much less than a gradient.
         """
-        work = Counter(each.home for each in order if not each.operation.light)
+        work = Counter(each.home for each in order if each.operation.effort == "heavy")
         for node, amount in work.items():
             self._load[self.actor_of(node)] += amount
         while True:
@@ -50,30 +50,32 @@ class Placement:
     ) -> dict[Recipe, set[int]]:
         """Return the actors that are to compute each recipe of ``order``, inputs first.
 
-        ``held_by`` tells where results lie that aren't in ``order``. What is light is computed by
-        all who need it and have all that it needs; if nobody has, by all who need it: that spares a
-        second way.
+        ``held_by`` tells where results lie that aren't in ``order``. What isn't heavy is computed
+        by all who need it and have all that it needs; if nobody has, what is light by all who need
+        it: that spares a second way.
         """
         everywhere = set(range(self._num_actors))
         where: dict[Recipe, set[int]] = {}
         """Who may compute it; once those who need it are known, who does."""
-        combined, copied = set(), set()
+        anybody = set()
         for each in order:
+            effort = each.operation.effort
             where[each] = {self.actor_of(each.home)}
-            if each.operation.light and self._num_actors <= _FEW_ACTORS:
-                places = [set(where.get(given) or held_by(given)) for given in each.inputs]
-                if everything := everywhere.intersection(*places):
-                    where[each] = everything
-                    copied.add(each)
-                else:
-                    where[each] = set.union(*places)
-                    combined.add(each)
+            if effort == "heavy" or self._num_actors > _FEW_ACTORS:
+                continue
+            places = [set(where.get(given) or held_by(given)) for given in each.inputs]
+            able = everywhere.intersection(*places)
+            if effort == "light" and not able:
+                where[each] = set.union(*places)
+                anybody.add(each)
+            elif effort == "light" or len(able) > 1:
+                where[each] = able
         needed: defaultdict[Recipe, set[int]] = defaultdict(set)
         for each in reversed(order):
             home = {self.actor_of(each.home)}
-            if each in combined:
+            if each in anybody:
                 where[each] = needed[each] or home
-            elif each in copied:
+            else:
                 able = where[each]
                 where[each] = able & needed[each] or able & home or {min(able)}
             for given in each.inputs:

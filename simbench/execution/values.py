@@ -10,7 +10,11 @@ import hashlib
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, runtime_checkable
+
+Effort = Literal["light", "medium", "heavy"]
+"""Less than to send the result to another machine, such as a sum; about as much, such as a step of
+an optimiser; much more, such as a gradient."""
 
 
 @runtime_checkable
@@ -32,8 +36,8 @@ class Operation(Protocol):
         ...
 
     @property
-    def light(self) -> bool:
-        """Whether computing it costs less than sending its result to another machine."""
+    def effort(self) -> Effort:
+        """What computing it costs, beside sending its result to another machine."""
         ...
 
     def __call__(self, *inputs: Any) -> Any:

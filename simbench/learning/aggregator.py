@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from simbench.execution.operation import PureOperation
+from simbench.execution.values import Effort
 from simbench.spec import Spec
 
 
@@ -51,7 +52,7 @@ class Aggregate(PureOperation):
 
     aggregator: Aggregator
 
-    light: ClassVar[bool] = False
+    effort: ClassVar[Effort] = "medium"
 
     @property
     def is_entrywise(self) -> bool:

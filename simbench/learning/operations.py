@@ -10,7 +10,7 @@ import json
 import threading
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from simbench.execution.devices import uploaded
 from simbench.execution.identity import compiler, source_hash
 from simbench.execution.operation import PureOperation
+from simbench.execution.values import Effort
 from simbench.learning.checkpointing import checkpoint_blocks
 from simbench.learning.model import Batch, Model
 from simbench.learning.operations_step import OptimizerState, step_front
@@ -166,7 +167,7 @@ class Initial:
 
     bench: Bench
     name = "initial"
-    light = False
+    effort: ClassVar[Effort] = "heavy"
 
     @functools.cached_property
     def identity(self) -> str:
@@ -186,7 +187,7 @@ class Gradient:
 
     bench: Bench
     name = "gradient"
-    light = False
+    effort: ClassVar[Effort] = "heavy"
 
     @functools.cached_property
     def identity(self) -> str:
@@ -242,7 +243,7 @@ class Loss:
 
     bench: Bench
     name = "loss"
-    light = False
+    effort: ClassVar[Effort] = "heavy"
 
     @functools.cached_property
     def identity(self) -> str:
@@ -285,7 +286,7 @@ class Step:
     bench: Bench
     optimizer: Optimizer
     name = "step"
-    light = True
+    effort: ClassVar[Effort] = "medium"
 
     @functools.cached_property
     def identity(self) -> str:
@@ -423,7 +424,7 @@ class FreshState:
     """The state of an optimiser that hasn't stepped: empty."""
 
     name = "fresh_state"
-    light = True
+    effort: ClassVar[Effort] = "light"
     identity = "fresh_state"
 
     def __call__(self) -> OptimizerState:
@@ -436,7 +437,7 @@ class Item:
 
     index: int
     name = "item"
-    light = True
+    effort: ClassVar[Effort] = "light"
 
     @property
     def identity(self) -> str:
@@ -489,7 +490,7 @@ class EvaluatePart:
 
     bench: Bench
     name = "evaluate_part"
-    light = False
+    effort: ClassVar[Effort] = "heavy"
 
     @functools.cached_property
     def identity(self) -> str:
@@ -549,7 +550,7 @@ class Evaluation:
 
     bench: Bench
     name = "evaluation"
-    light = False
+    effort: ClassVar[Effort] = "medium"
 
     @functools.cached_property
     def identity(self) -> str:

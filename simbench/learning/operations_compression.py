@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from simbench.execution.operation import PureOperation
+from simbench.execution.values import Effort
 from simbench.learning.compressor import Compression, Layout, Payload, Summable, Turn
 
 
@@ -23,7 +24,7 @@ class Encode(PureOperation):
 
     compression: Compression
     layout: Layout
-    light: ClassVar[bool] = False
+    effort: ClassVar[Effort] = "medium"
 
     def __call__(self, vector: Tensor, *rest: Any) -> Payload:
         return self.compression.encode(vector, self.layout, _turn(self.compression, rest))
@@ -58,7 +59,7 @@ class Part(PureOperation):
     compression: Summable
     layout: Layout
     number: int
-    light: ClassVar[bool] = False
+    effort: ClassVar[Effort] = "medium"
 
     def __call__(self, vector: Tensor, *rest: Any) -> Tensor:
         parts, turn = rest[: self.number], _turn(self.compression, rest[self.number :])

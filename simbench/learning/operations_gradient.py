@@ -2,9 +2,11 @@
 
 import functools
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
+from simbench.execution.values import Effort
 from simbench.learning.operations import Bench
 from simbench.learning.transform import Memory, apply_chain
 from simbench.seeds import generator
@@ -19,7 +21,7 @@ class TransformGradient:
 
     bench: Bench
     name = "transform_gradient"
-    light = False
+    effort: ClassVar[Effort] = "medium"
 
     @functools.cached_property
     def identity(self) -> str:

@@ -4,13 +4,13 @@ import functools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from simbench.execution.identity import source_hash
-from simbench.execution.values import Operation
+from simbench.execution.values import Effort, Operation
 from simbench.learning.model import Batch, Model
 from simbench.learning.operations import Bench
 from simbench.learning.split import Part
@@ -102,7 +102,7 @@ class TakePart:
 
     split: Split
     name = "take_part"
-    light = True
+    effort: ClassVar[Effort] = "light"
 
     @functools.cached_property
     def identity(self) -> str:
@@ -118,7 +118,7 @@ class PartForward:
 
     split: Split
     name = "part_forward"
-    light = False
+    effort: ClassVar[Effort] = "heavy"
 
     @functools.cached_property
     def identity(self) -> str:
@@ -144,7 +144,7 @@ class PartBackward:
 
     split: Split
     name = "part_backward"
-    light = False
+    effort: ClassVar[Effort] = "heavy"
 
     @functools.cached_property
     def identity(self) -> str:

@@ -7,11 +7,11 @@ through all parts, and gradients are summed up. Which of them does it when is th
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
-from simbench.execution.values import Graph, Recipe
+from simbench.execution.values import Effort, Graph, Recipe
 from simbench.learning.operations import Bench, Item
 from simbench.learning.operations_split import (
     PartBackward,
@@ -49,7 +49,7 @@ class JoinParts:
     num_parameters: int
     # What a device alone computes is counted by this name.
     name = "gradient"
-    light = True
+    effort: ClassVar[Effort] = "light"
 
     @functools.cached_property
     def identity(self) -> str:

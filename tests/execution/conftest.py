@@ -16,7 +16,7 @@ class Number:
 class Sum:
     """The sum of its inputs and arguments; remembers what ran and how much was alive at once."""
 
-    light = False
+    effort = "medium"
 
     def __init__(self, identity="sum"):
         self.name = "sum"
@@ -37,7 +37,7 @@ class Fail:
     """Raises."""
 
     name = identity = "fail"
-    light = False
+    effort = "medium"
 
     def __call__(self, *_):
         raise KeyError("broken", 7)

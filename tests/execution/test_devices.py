@@ -20,7 +20,7 @@ class Where:
     """The device of a vector."""
 
     name = identity = "where"
-    light = False
+    effort = "medium"
 
     def __call__(self, vector):
         return vector.device.type

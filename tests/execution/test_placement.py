@@ -1,4 +1,4 @@
-"""Who computes what: nodes at their actors, evenly, and light work where it is needed."""
+"""Who computes what: nodes at their actors, evenly, and what is no effort where it is needed."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,18 @@ from simbench.execution.values import Graph
 
 @dataclass(frozen=True)
 class Doing:
-    light: bool = False
+    effort: str = "heavy"
     name = "doing"
 
     @property
     def identity(self):
-        return f"doing {self.light}"
+        return f"doing {self.effort}"
 
     def __call__(self, *_):
         return 0
 
 
-HEAVY, LIGHT = Doing(), Doing(light=True)
+HEAVY, MEDIUM, LIGHT = map(Doing, ("heavy", "medium", "light"))
 
 
 def work(graph, counts):
@@ -99,7 +99,7 @@ def test_what_all_have_all_that_it_needs_for_is_done_by_those_who_need_it():
     placement, graph = Placement(3, 1), Graph()
     fresh = graph.recipe(LIGHT, (), (0,), home=2)
     mean = graph.recipe(HEAVY, (), (1,), home=1)
-    step = graph.recipe(LIGHT, (mean, fresh), home=0)
+    step = graph.recipe(MEDIUM, (mean, fresh), home=0)
     after = [graph.recipe(HEAVY, (step,), (node,), home=node) for node in range(2)]
     unread = graph.recipe(LIGHT, (mean,), (2,), home=2)
 
@@ -107,6 +107,15 @@ def test_what_all_have_all_that_it_needs_for_is_done_by_those_who_need_it():
 
     assert where[step] == where[fresh] == {0, 1}
     assert where[unread] == {0}, "its home hasn't what it needs"
+
+
+def test_a_node_that_moved_steps_at_its_new_actor_where_its_gradients_are():
+    placement, graph = Placement(2, 1), Graph()
+    state, gradient = (graph.recipe(HEAVY, (), (node,), home=node) for node in range(2))
+    step = graph.recipe(MEDIUM, (state, gradient), home=1)
+    use = graph.recipe(HEAVY, (step,), home=0)
+
+    assert placement.spread([state, gradient, step, use], lambda _: ())[step] == {1}
 
 
 def test_many_actors_leave_a_mean_to_one():

@@ -9,7 +9,7 @@ from simbench.execution.values import Graph
 
 class Named:
     name = identity = "named"
-    light = False
+    effort = "medium"
 
     def __call__(self, *_):
         return 0

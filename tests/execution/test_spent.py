@@ -19,7 +19,7 @@ from simbench.learning.operations import Item, Mix
 
 class Start:
     name = "start"
-    light = False
+    effort = "medium"
     identity = "start"
 
     def __call__(self, number):
@@ -34,7 +34,7 @@ class Advance:
     """A step that remembers: in place where it may be."""
 
     name = "advance"
-    light = False
+    effort = "medium"
     identity = "advance"
 
     def __init__(self):

@@ -22,7 +22,7 @@ def executor():
 class Digits:
     """Writes its inputs down: the result tells the whole history."""
 
-    light = False
+    effort = "medium"
 
     def __init__(self, name):
         self.name = self.identity = name

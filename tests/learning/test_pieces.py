@@ -19,7 +19,7 @@ class Given:
     """Vector ``index`` of a list."""
 
     name = identity = "given"
-    light = False
+    effort = "medium"
 
     def __init__(self, vectors):
         self.vectors = vectors
