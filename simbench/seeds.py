@@ -5,8 +5,21 @@ slow steps and the same batches: comparisons are paired.
 """
 
 import hashlib
+from typing import Any
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
+
+
+class _Key(ISeedSequence):
+    """A seed that is a key, since NumPy asks the system for randomness beside a bare one."""
+
+    def __init__(self, key: np.ndarray[Any, Any]) -> None:
+        self.key = key
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Any:
+        """Return the key."""
+        return self.key
 
 
 def generator(seed: int, purpose: str, rank: int, step: int) -> np.random.Generator:
@@ -16,4 +29,5 @@ def generator(seed: int, purpose: str, rank: int, step: int) -> np.random.Genera
     """
     name = f"{seed}/{purpose}/{rank}/{step}".encode()
     key = np.frombuffer(hashlib.blake2b(name, digest_size=16).digest(), dtype="<u8")
-    return np.random.Generator(np.random.Philox(key=key.astype(np.uint64)))
+    as_seed: Any = _Key(key.astype(np.uint64))  # NumPy's stubs know only their own
+    return np.random.Generator(np.random.Philox(as_seed))

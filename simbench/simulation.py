@@ -565,6 +565,10 @@ def _check_executor(executor: Executor, scenario: Scenario) -> None:
         raise ValueError("the executor may give other bits each time: set deterministic: false")
 
 
+_YOUNG = 10_000
+"""New objects that garbage is looked for among, at a time: but for failures, a run leaves none."""
+
+
 def simulate(
     scenario: Scenario,
     strategy: str,
@@ -585,9 +589,12 @@ def simulate(
     """
     # A full collection of garbage would stop every thread to look through all that torch brings.
     gc.freeze()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(_YOUNG, *thresholds[1:])
     try:
         return _simulate(scenario, strategy, seed, executor, memo, settled)
     finally:
+        gc.set_threshold(*thresholds)
         # The world that was simulated is full of cycles, and holds vectors. What is frozen isn't
         # looked through, so this is quick; frozen itself, by the next run, it would stay.
         gc.collect()

@@ -3,9 +3,11 @@
 import gc
 import weakref
 
+import plug_ins
 import pytest
 import torch
 
+from simbench.conditions.node_failure import NodeFailure
 from simbench.execution.memo import Memo
 from simbench.execution.memory import peak_resident_bytes
 from simbench.execution.processes import ProcessExecutor
@@ -13,10 +15,11 @@ from simbench.execution.threads import ThreadExecutor
 from simbench.execution.values import Graph
 from simbench.learning.operations import Bench, Gradient, Mix
 from simbench.learning.training import Training
+from simbench.network.topologies.star import Star
 from simbench.records import RunFolder
 from simbench.run import run
 from simbench.scenario import Stop
-from simbench.simulation import simulate
+from simbench.simulation import Simulation, simulate
 from simbench.strategies.asynchronous import Asynchronous
 from simbench.strategies.averaging import Averaging
 from simbench.strategies.parameter_server import ParameterServer
@@ -62,6 +65,23 @@ def test_a_long_run_holds_no_more_than_a_short_one(scenario, alive, tmp_path, st
     # What is live at each of the evaluations under way, as threads have it; 500 steps make 4,000.
     assert max(held) <= 25 * NODES
     assert len(vectors) == 0
+
+
+@pytest.mark.parametrize("strategy", plug_ins.every("strategies").values(), ids=lambda s: s.kind)
+@pytest.mark.parametrize("conditions", [(), (NodeFailure(nodes=(1,), at=10**15),)], ids=len)
+def test_a_world_that_runs_leaves_no_garbage(scenario, strategy, conditions):
+    """What is garbage is held longer than needed, and counts as live in what is kept."""
+    network, strategies = Star(), {"only": strategy}
+    asked = scenario(nodes=NODES, network=network, strategies=strategies, conditions=conditions)
+    world = Simulation(asked, "only", seed=0, observe=lambda _: 1.0)
+    for _ in range(3):
+        world.advance()
+    gc.collect()
+
+    for _ in range(20):
+        world.advance()
+
+    assert gc.collect() == 0
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,8 @@
 """Every draw is named by (seed, purpose, rank, step), and by nothing else."""
 
+import hashlib
+
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +20,13 @@ def draw(name):
 @given(NAMES)
 def test_the_same_name_draws_the_same(name):
     assert draw(name) == draw(name)
+
+
+def test_a_draw_is_that_of_philox_with_the_hash_of_its_name_as_key():
+    key = int.from_bytes(hashlib.blake2b(b"7/jitter/2/9", digest_size=16).digest(), "little")
+    plain = np.random.Generator(np.random.Philox(key=key))
+
+    assert np.array_equal(generator(7, "jitter", 2, 9).standard_normal(9), plain.standard_normal(9))
 
 
 @given(NAMES, st.sampled_from([0, 2, 3]), st.integers(1, 1000))

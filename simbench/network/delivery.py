@@ -132,6 +132,7 @@ class Deliveries:
             # What a connection has taken, it carries: nobody listens any more.
             if delivery.flow is not None:
                 self._fabric.give_up(delivery.flow)
+                delivery.flow = None
 
     def standstills_until(self, end_ns: int) -> Iterator[tuple[int, int, int, int]]:
         """Yield (sender, receiver, start_ns, end_ns) of each wait for a way.
@@ -163,14 +164,17 @@ class Deliveries:
         )
         cut = partial(self._cut, delivery)
         if delivery.cap_bps is None:
-            delivery.flow = self._carrier.carry(*arguments, cut=cut)
+            flow = self._carrier.carry(*arguments, cut=cut)
         else:
-            delivery.flow = self._fabric.carry(*arguments, cut=cut, cap_bps=delivery.cap_bps)
+            flow = self._fabric.carry(*arguments, cut=cut, cap_bps=delivery.cap_bps)
+        if delivery in self.under_way:  # what has no way to go arrives at once
+            delivery.flow = flow
 
     def _arrive(self, delivery: Delivery) -> None:
         if delivery not in self.under_way:
             return
         del self.under_way[delivery]
+        delivery.flow = None  # which refers back: both would stay until garbage is collected
         delivery.finished()
 
     def _cut(self, delivery: Delivery, bytes_left: int) -> None:

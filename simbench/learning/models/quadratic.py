@@ -54,9 +54,12 @@ class Quadratic(Model):
         """Return the mean loss over the samples: each names its node and carries its noise."""
         noise, rank = batch  # (B, dimension), (B,)
         assert isinstance(module, _Point)
-        curvature = module.curvature[rank % len(self.curvature)]  # (B,)
-        optimum = module.optimum[rank % len(self.optimum)]  # (B,)
-        bowl = (module.x - optimum[:, None]) ** 2 @ module.factor * curvature / 2  # (B,)
+        # (B,), or (1,) where all nodes have the same: to look that up takes longer than the rest.
+        curvature, optimum = (
+            each if len(each) == 1 else each[rank % len(each)]
+            for each in (module.curvature, module.optimum)
+        )
+        bowl = (module.x - optimum[:, None]) ** 2 @ module.factor * curvature / 2  # as long
         return (bowl + self.noise * noise @ module.x if self.noise else bowl).mean()
 
 
