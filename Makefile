@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 # One more than there are cores: some tests wait for processes of their own.
 WORKERS = $$($(BIN)/python -c "import os; print(os.cpu_count() + 1)")
 
-.PHONY: demo test reference comparison clean
+.PHONY: demo test tests-without-ray tests-on-ray reference comparison clean
 
 demo: $(VENV)/.ready  ## Train the quickstart on Ray actors and write its report
 	$(BIN)/simbench run scenarios/quickstart.yaml --cache .memo
@@ -17,7 +17,12 @@ test: $(VENV)/.ready  ## Pass all checks and tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(MAKE) --jobs 2 tests-without-ray tests-on-ray
+
+tests-without-ray: $(VENV)/.ready
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not ray"
+
+tests-on-ray: $(VENV)/.ready  ## One after the other, and beside the rest: they wait for processes to start
 	$(BIN)/pytest -m ray
 
 reference: $(VENV)/.ready  ## Make the committed run and report of the quickstart anew
