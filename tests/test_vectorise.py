@@ -20,6 +20,8 @@ from simbench.learning.models.lstm import LSTM
 from simbench.learning.models.quadratic import Quadratic
 from simbench.learning.optimizers.adamw import AdamW
 from simbench.learning.task import Task
+from simbench.parallel.parallel import Parallel
+from simbench.parallel.pipelines.gpipe import GPipe
 from simbench.records import RunFolder
 from simbench.report.verdict import verdict
 from simbench.run import run
@@ -96,6 +98,20 @@ def test_losses_are_those_of_a_plain_run_within_rounding(strategy, task, dtype):
     again = run_on(VectorisedExecutor("cpu"), scenario(strategy, task, dtype))
     assert again.evaluations == vectorised.evaluations
     assert again.summary == vectorised.summary
+
+
+def test_a_model_in_stages_trains_as_well():
+    """Its stages run one by one, since each has what the one before made; steps run together."""
+    split = {"parallel": Parallel(pipeline=GPipe(stages=2, microbatches=2), tensor=2)}
+    task = TASKS["gpt"].model_copy(update={"model": GPT(layers=2, width=16, heads=2, context=8)})
+    plain = run_on(ThreadExecutor(1), scenario("averaging", task, vectorise=False, **split))
+    executor = VectorisedExecutor("cpu")
+
+    vectorised = run_on(executor, scenario("averaging", task, **split))
+
+    assert ((losses(vectorised) - losses(plain)).abs() / losses(plain)).max() <= 1e-12
+    assert executor.calls_run["part_backward"] == executor.operations_run["part_backward"]
+    assert executor.calls_run["step"] < executor.operations_run["step"]
 
 
 @pytest.mark.parametrize("strategy", ["averaging", "parameter_server", "d_psgd"])
