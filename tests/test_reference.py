@@ -27,8 +27,9 @@ ENDED = {
     "updates": "time_ns",
     "messages": "arrived_ns",
     "spans": "end_ns",
+    "events": "time_ns",
 }
-"""The column of each table that says when what a row tells was over."""
+"""The column of a table that says when what a row tells was over; others tell of the whole run."""
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +52,11 @@ def comparable(fresh):
 def test_a_fresh_run_gives_the_same_tables(fresh):
     if not comparable(fresh):
         pytest.skip("the committed run comes from another kind of machine")
-    assert ENDED.keys() == TABLES.keys()
     for name in TABLES:
         kept, table = REFERENCE.table(name), fresh.table(name)
         kept = kept[kept["seed"].isin(SEEDS)]
-        if not NIGHTLY:
-            kept, table = (each[each[ENDED[name]] < UNTIL_S * 10**9] for each in (kept, table))
+        if not NIGHTLY and (ended := ENDED.get(name)):
+            kept, table = (each[each[ended] < UNTIL_S * 10**9] for each in (kept, table))
         assert table.reset_index(drop=True).equals(kept.reset_index(drop=True)), name
     if NIGHTLY:
         assert fresh.summary == REFERENCE.summary
