@@ -20,9 +20,10 @@ test: $(VENV)/.ready  ## Pass all checks and tests
 	$(MAKE) --jobs 2 tests-without-ray tests-on-ray
 
 tests-without-ray: $(VENV)/.ready
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not ray"
+	nice $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not ray"
 
-tests-on-ray: $(VENV)/.ready  ## One after the other, and beside the rest: they wait for processes to start
+# Beside the rest, which is nice to them: they have little to compute, and wait for processes to start.
+tests-on-ray: $(VENV)/.ready
 	$(BIN)/pytest -m ray
 
 reference: $(VENV)/.ready  ## Make the committed run and report of the quickstart anew
