@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from simbench.learning.model import Batch
@@ -51,8 +51,17 @@ def losses(loss: ModelLoss, module: nn.Module, vectors: Sequence[Tensor], batche
 def gradients(
     loss: ModelLoss, module: nn.Module, vectors: Sequence[Tensor], batches: Batch
 ) -> Tensor:
-    """Return the gradients (k, n) of what ``losses`` returns, each by its own vector."""
-    found: Tensor = _mapped(grad(_at_vector(loss, module)), vectors, batches)
+    """Return the gradients (k, n) of what ``losses`` returns, each by its own vector.
+
+    The losses are mapped, not their gradients: the way back then knows nothing of vmap, which
+    takes its time with every operation.
+    """
+    shared = all(vector is vectors[0] for vector in vectors)
+    stacked = vectors[0].expand(len(vectors), -1) if shared else torch.stack(list(vectors))
+    point = stacked.detach().requires_grad_()
+    with _without_loops():
+        told: Tensor = vmap(_at_vector(loss, module))(point, *batches)
+    (found,) = torch.autograd.grad(told.sum(), point)
     return found
 
 
