@@ -56,9 +56,8 @@ def gradients(
     The losses are mapped, not their gradients: the way back then knows nothing of vmap, which
     takes its time with every operation.
     """
-    shared = all(vector is vectors[0] for vector in vectors)
-    stacked = vectors[0].expand(len(vectors), -1) if shared else torch.stack(list(vectors))
-    point = stacked.detach().requires_grad_()
+    many = vectors[0].expand(len(vectors), -1) if _are_one(vectors) else torch.stack(list(vectors))
+    point = many.detach().requires_grad_()
     with _without_loops():
         told: Tensor = vmap(_at_vector(loss, module))(point, *batches)
     (found,) = torch.autograd.grad(told.sum(), point)
@@ -93,8 +92,12 @@ def _at_vector(make: Callable[[nn.Module, Batch], Any], module: nn.Module) -> Ca
     return at
 
 
+def _are_one(vectors: Sequence[Tensor]) -> bool:
+    return all(vector is vectors[0] for vector in vectors)
+
+
 def _mapped(of_one: Callable[..., Any], vectors: Sequence[Tensor], batches: Batch) -> Any:
-    shared = all(vector is vectors[0] for vector in vectors)
+    shared = _are_one(vectors)
     point = vectors[0] if shared else torch.stack(list(vectors))
     axes = (None if shared else 0, *(0 for _ in batches))
     with _without_loops():
